@@ -1,0 +1,258 @@
+using System;
+using System.Threading;
+using Millrace.Buffers;
+using Millrace.Sched;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Devices;
+
+/// <summary>
+/// A network interface over a <see cref="NetDriver"/>. Each queue has a thread of the host's that waits in the driver, polls, and turns
+/// the stack's timers; the packets that a call or a softirq sends are written once its thread holds no lock.
+/// </summary>
+internal sealed class DriverDevice : NetDevice
+{
+    /// <summary>Bytes left free before a received packet.</summary>
+    private const int RxHeadroom = 64;
+
+    private readonly NetDriver _driver;
+    private readonly bool _offload;
+    private Queue[] _queues = [];
+    private volatile bool _stopping;
+
+    public DriverDevice(NetDriver driver)
+        : base(driver.Name, driver.Mtu)
+    {
+        _driver = driver;
+        _offload = (driver.Flags & DriverFlags.Offload) != 0;
+        Flags = DeviceFlags.PointToPoint;
+        Features = _offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None;
+    }
+
+    public override void Attach(NetRx netRx, CpuSet cpus)
+    {
+        base.Attach(netRx, cpus);
+        _queues = new Queue[_driver.Queues];
+        for (int i = 0; i < _queues.Length; i++)
+            _queues[i] = new Queue(this, netRx, i);
+        cpus.Poller ??= _queues[0];
+        foreach (Queue q in _queues)
+            cpus.Host.StartThread($"{Name}/{q.Index}", q.Serve);
+    }
+
+    public override void StartXmit(Cpu cpu, SkBuff skb) => _queues[cpu.Index % _queues.Length].Ring.Post(cpu, skb);
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        _stopping = true;
+        foreach (Queue q in _queues)
+            q.Stop();
+        if (_queues.Length > 0 && CpuSet.Poller == _queues[0])
+            CpuSet.Poller = null;
+        _driver.Dispose();
+    }
+
+    private void OnFailure() => Fail(_driver.FailureReason);
+
+    private sealed class Queue : Napi, IPoller
+    {
+        private readonly DriverDevice _device;
+        private readonly ManualResetEventSlim _stopped = new();
+        private int _small = BufferPool.NoPage, _large = BufferPool.NoPage;
+        private bool _failed;
+
+        public Queue(DriverDevice device, NetRx netRx, int index)
+            : base(netRx)
+        {
+            _device = device;
+            Index = index;
+            Ring = new TxRing(device, device._driver, index);
+        }
+
+        public int Index { get; }
+
+        public TxRing Ring { get; }
+
+        protected override int IfIndex => _device.IfIndex;
+
+        public void Kick() => _device._driver.Wake(Index);
+
+        public void Stop()
+        {
+            Kick();
+            _stopped.Wait();
+        }
+
+        /// <summary>The queue's thread.</summary>
+        public void Serve()
+        {
+            CpuSet cpus = _device.CpuSet;
+            bool turnsTimers = cpus.Poller == this;
+            ThreadContext.Current.IsHostThread = true;
+            while (!_device._stopping && !_failed)
+            {
+                if (TrySchedule())
+                    cpus.Interrupt(this);
+                Micros next = Micros.Never;
+                if (turnsTimers)
+                {
+                    cpus.RunSoftirqd(runTimers: true);
+                    next = cpus.Timers.PublishDeadline();
+                }
+                Micros now = cpus.Host.Now;
+                if (next > now)
+                    _device._driver.Wait(Index, next == Micros.Never ? Timeout.InfiniteTimeSpan : (next - now).ToTimeSpan());
+            }
+            if (turnsTimers)
+                cpus.Poller = null;
+            if (_failed)
+                _device.OnFailure();
+            cpus.Host.Kick(cpus, null);
+            _stopped.Set();
+        }
+
+        public override int Poll(Cpu cpu, int budget)
+        {
+            int work = 0;
+            while (work < budget && !_failed && ReceiveOne(cpu))
+                work++;
+            return work;
+        }
+
+        // The ring's next descriptor: a small page, and for super-packets a large one behind it. The driver fills them, and they
+        // become the buffer's memory.
+        private unsafe bool ReceiveOne(Cpu cpu)
+        {
+            BufferPool pool = cpu.Pool;
+            if (_small == BufferPool.NoPage)
+                _small = cpu.AllocPage(PageSize.Small);
+            byte* head = pool.PageAddress(_small);
+            const int headBytes = BufferPool.SmallPageBytes - RxHeadroom;
+            bool mayBeLarge = _device._offload || _device.Mtu > headBytes;
+            if (mayBeLarge && _large == BufferPool.NoPage)
+                _large = cpu.AllocPage(PageSize.Large);
+            byte* tail = mayBeLarge ? pool.PageAddress(_large) : null;
+            ReadOnlySpan<IoVec> pieces =
+            [
+                new IoVec((nint)(head + RxHeadroom), headBytes),
+                new IoVec((nint)tail, mayBeLarge ? BufferPool.LargePageBytes : 0),
+            ];
+            PacketOffload offload = default;
+            cpu.Mib.Inc(Mib.MillraceDeviceReads);
+            int length = _device._driver.Receive(Index, mayBeLarge ? pieces : pieces[..1], ref offload);
+            if (length <= 0)
+            {
+                _failed |= length < 0;
+                return false;
+            }
+            SkBuff skb = cpu.AllocSkb();
+            int linear = Math.Min(length, headBytes);
+            skb.UsePage(_small, head, BufferPool.SmallPageBytes, RxHeadroom, linear);
+            _small = BufferPool.NoPage;
+            if (length > linear)
+            {
+                skb.AddFragment(tail, length - linear, _large);
+                skb.TrueSize += length - linear;
+                _large = BufferPool.NoPage;
+            }
+            Accept(cpu, skb, offload);
+            return true;
+        }
+
+        private unsafe void Accept(Cpu cpu, SkBuff skb, in PacketOffload offload)
+        {
+            skb.Protocol = (skb.Data[0] >> 4) switch
+            {
+                4 => EtherType.Ipv4,
+                6 => EtherType.Ipv6,
+                _ => EtherType.None,
+            };
+            if (OffloadHeader.TryApply(skb, offload))
+            {
+                _device.Receive(cpu, skb);
+                return;
+            }
+            cpu.Mib.Inc(Mib.MillraceBadOffload);
+            Drops.Free(cpu, skb, DropReason.BadOffload);
+        }
+    }
+
+    /// <summary>Packets on their way to the driver: posted under locks, written without.</summary>
+    private sealed class TxRing(DriverDevice device, NetDriver driver, int queue) : DeferredWork
+    {
+        /// <summary>Packets that may wait; more are dropped, as a full device queue drops them.</summary>
+        private const int Size = 4096;
+
+        private readonly SkBuffHead _posted = new();
+        private readonly SkBuffHead _batch = new();
+        private SpinLock32 _lock;
+        private bool _draining;
+
+        public void Post(Cpu cpu, SkBuff skb)
+        {
+            _lock.Lock(cpu);
+            if (_posted.Count >= Size)
+            {
+                _lock.Unlock(cpu);
+                device.Statistics.TxDropped++;
+                Drops.Free(cpu, skb, DropReason.FullRing);
+                return;
+            }
+            bool first = _posted.IsEmpty && !_draining;
+            _posted.PushLast(skb);
+            if (first)
+                _draining = true;
+            _lock.Unlock(cpu);
+            if (first)
+                cpu.Thread.Defer(this);
+        }
+
+        internal override void Run()
+        {
+            Cpu cpu = device.CpuSet.Acquire();
+            cpu.AssertNoLock();
+            while (true)
+            {
+                _lock.Lock(cpu);
+                _batch.TakeAll(_posted);
+                _draining = !_batch.IsEmpty;
+                _lock.Unlock(cpu);
+                if (_batch.IsEmpty)
+                    break;
+                while (_batch.PopFirst() is { } skb)
+                    Write(cpu, skb);
+            }
+            device.CpuSet.Release(cpu);
+        }
+
+        internal override void HandOver() => device.CpuSet.Host.Kick(device.CpuSet, new Later(this));
+
+        private unsafe void Write(Cpu cpu, SkBuff skb)
+        {
+            Span<IoVec> pieces = stackalloc IoVec[SkBuff.MaxFragments + 1];
+            int n = 0;
+            if (skb.LinearLength > 0)
+                pieces[n++] = new IoVec((nint)skb.Data, skb.LinearLength);
+            foreach (ref readonly SkbFragment f in skb.Fragments)
+                pieces[n++] = new IoVec((nint)f.Data, f.Length);
+            PacketOffload offload = OffloadHeader.Describe(skb);
+            cpu.Mib.Inc(Mib.MillraceDeviceWrites);
+            int result = driver.Transmit(queue, pieces[..n], offload);
+            if (result > 0)
+            {
+                cpu.FreeSkb(skb);
+                return;
+            }
+            device.Statistics.TxErrors++;
+            cpu.Mib.Inc(Mib.MillraceDeviceErrors);
+            Drops.Free(cpu, skb, DropReason.DevReady);
+        }
+
+        private sealed class Later(TxRing ring) : HostWork
+        {
+            public override void Execute() => ring.Run();
+        }
+    }
+}

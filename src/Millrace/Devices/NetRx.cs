@@ -1,0 +1,114 @@
+using Millrace.Buffers;
+using Millrace.Sched;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Devices;
+
+/// <summary>A protocol above the devices. Linux: packet_type.</summary>
+internal abstract class PacketType
+{
+    /// <summary>Takes a packet over. Softirq; <see cref="SkBuff.Data"/> is at the network header.</summary>
+    public abstract void Receive(Cpu cpu, SkBuff skb);
+}
+
+/// <summary>The NET_RX softirq: polls what is scheduled, within a budget, and hands packets to their protocol.</summary>
+/// <remarks>Linux: net_rx_action, softnet_data, ptype_base.</remarks>
+internal sealed class NetRx : SoftirqAction
+{
+    /// <summary>Packets in one softirq. Linux: netdev_budget.</summary>
+    private const int Budget = 300;
+
+    private readonly PollList[] _lists;
+
+    public NetRx(int cpus)
+    {
+        _lists = new PollList[cpus];
+        for (int i = 0; i < cpus; i++)
+            _lists[i] = new PollList();
+    }
+
+    /// <summary>Set when the stack is built; null drops the family.</summary>
+    public PacketType? Ipv4 { get; set; }
+
+    public PacketType? Ipv6 { get; set; }
+
+    /// <summary>Puts a poll whose SCHED bit the caller has set on this CPU's list. Linux: __napi_schedule.</summary>
+    public void Schedule(Cpu cpu, Napi napi)
+    {
+        cpu.Trace(Tp.__napi_schedule);
+        _lists[cpu.Index].Add(napi);
+        cpu.Raise(Softirq.NetRx);
+    }
+
+    public override void Run(Cpu cpu)
+    {
+        cpu.Trace(Tp.net_rx_action);
+        PollList list = _lists[cpu.Index];
+        int budget = Budget;
+        PollList again = list.Spare;
+        while (list.Take() is { } napi)
+        {
+            cpu.Mib.Inc(Mib.MillraceNapiPolls);
+            int work = napi.TracedPoll(cpu, Napi.Weight);
+            budget -= work;
+            if (work >= Napi.Weight || !napi.TryComplete(cpu, work))
+                again.Add(napi);
+            if (budget <= 0)
+                break;
+        }
+        while (again.Take() is { } napi)
+            list.Add(napi);
+        if (!list.IsEmpty)
+            cpu.Raise(Softirq.NetRx);
+    }
+
+    /// <summary>Linux: netif_receive_skb, __netif_receive_skb_core.</summary>
+    public void Receive(Cpu cpu, SkBuff skb)
+    {
+        cpu.Trace(Tp.__netif_receive_skb_core, skb.IfIndex);
+        cpu.Trace(Tp.netif_receive_skb, skb.IfIndex, skb.Length);
+        skb.NetworkOffset = skb.Headroom;
+        PacketType? handler = skb.Protocol switch
+        {
+            EtherType.Ipv4 => Ipv4,
+            EtherType.Ipv6 => Ipv6,
+            EtherType.Arp or EtherType.None => null,
+        };
+        if (handler is null)
+            Drops.Free(cpu, skb, DropReason.UnhandledProto);
+        else
+            handler.Receive(cpu, skb);
+    }
+
+    private sealed class PollList
+    {
+        private Napi? _first, _last;
+        private PollList? _spare;
+
+        public bool IsEmpty => _first is null;
+
+        public PollList Spare => _spare ??= new PollList();
+
+        public void Add(Napi napi)
+        {
+            napi.NextPoll = null;
+            if (_last is null)
+                _first = napi;
+            else
+                _last.NextPoll = napi;
+            _last = napi;
+        }
+
+        public Napi? Take()
+        {
+            Napi? napi = _first;
+            if (napi is null)
+                return null;
+            _first = napi.NextPoll;
+            if (_first is null)
+                _last = null;
+            return napi;
+        }
+    }
+}

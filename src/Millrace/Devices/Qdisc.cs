@@ -1,0 +1,72 @@
+using Millrace.Buffers;
+using Millrace.Sched;
+using Millrace.Tracing;
+
+namespace Millrace.Devices;
+
+/// <summary>A queueing discipline: decides which packet a device sends next, and when. Linux: Qdisc.</summary>
+internal abstract class Qdisc
+{
+    protected Qdisc(NetDevice device) => Device = device;
+
+    protected NetDevice Device { get; }
+
+    /// <summary>As `tc qdisc` names it.</summary>
+    public abstract string Kind { get; }
+
+    /// <summary>Takes a packet over: sends it, keeps it, or drops it. False: it was dropped. Linux: __dev_xmit_skb.</summary>
+    public abstract bool Transmit(Cpu cpu, SkBuff skb);
+
+    /// <summary>Sends a packet that it is time for: cuts and sums what the device cannot. Linux: sch_direct_xmit, dev_hard_start_xmit.</summary>
+    protected void Send(Cpu cpu, SkBuff skb)
+    {
+        if (skb.IsGso && !SoftwareGso.DeviceCuts(Device, skb))
+        {
+            var segments = new SkBuffHead();
+            SoftwareGso.Segment(cpu, skb, segments, checksum: (Device.Features & DeviceFeatures.TxChecksum) == 0);
+            while (segments.PopFirst() is { } segment)
+                HardStart(cpu, segment);
+            return;
+        }
+        if (skb.IpSummed == ChecksumState.Partial && (Device.Features & DeviceFeatures.TxChecksum) == 0)
+            SoftwareGso.FinishChecksum(skb);
+        HardStart(cpu, skb);
+    }
+
+    private void HardStart(Cpu cpu, SkBuff skb)
+    {
+        cpu.Trace(Tp.dev_hard_start_xmit);
+        cpu.Trace(Tp.net_dev_xmit, Device.IfIndex, skb.Length);
+        Device.Statistics.TxPackets++;
+        Device.Statistics.TxBytes += skb.Length;
+        Device.Transmit(cpu, skb);
+    }
+}
+
+/// <summary>No queue: what comes is sent. The rings below are bounded on their own. Linux: noqueue.</summary>
+internal sealed class NoQueueQdisc(NetDevice device) : Qdisc(device)
+{
+    public override string Kind => "noqueue";
+
+    public override bool Transmit(Cpu cpu, SkBuff skb)
+    {
+        Send(cpu, skb);
+        return true;
+    }
+}
+
+/// <summary>The way out: from the network layer to the device's queueing discipline.</summary>
+internal static class DevQueue
+{
+    /// <summary>Sends a packet whose network header is written. False: dropped on this host. Linux: __dev_queue_xmit.</summary>
+    public static bool Transmit(Cpu cpu, NetDevice device, SkBuff skb)
+    {
+        cpu.Trace(Tp.__dev_queue_xmit, skb.Length);
+        if ((device.Flags & DeviceFlags.Up) == 0)
+        {
+            Drops.Free(cpu, skb, DropReason.DevReady);
+            return false;
+        }
+        return device.Qdisc.Transmit(cpu, skb);
+    }
+}

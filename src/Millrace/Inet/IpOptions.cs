@@ -1,0 +1,239 @@
+using System;
+using Millrace.Sched;
+using Millrace.Sockets;
+
+namespace Millrace.Inet;
+
+/// <summary>Options of IPPROTO_IP and IPPROTO_IPV6. Linux: do_ip_setsockopt, do_ipv6_setsockopt.</summary>
+internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
+{
+    public Errno Set(ref TaskContext context, InetSock sk, int level, int option, ReadOnlySpan<byte> value)
+    {
+        if (level == SocketLevel.Ipv6 && sk.Family != Af.Inet6)
+            return Errno.ENOPROTOOPT;
+        // One byte will do for IPv4's options, as it always has.
+        int number;
+        if (value.Length >= sizeof(int))
+            number = BitConverter.ToInt32(value);
+        else if (level == SocketLevel.Ip && value.Length >= 1)
+            number = value[0];
+        else
+            return Errno.EINVAL;
+        sk.LockSock(ref context);
+        Errno error = level == SocketLevel.Ip ? SetIpv4(sk, option, number) : SetIpv6(sk, option, number);
+        sk.ReleaseSock(context.Cpu);
+        return error;
+    }
+
+    public Errno Get(ref TaskContext context, InetSock sk, int level, int option, ref Span<byte> value)
+    {
+        if (level == SocketLevel.Ipv6 && sk.Family != Af.Inet6)
+            return Errno.ENOPROTOOPT;
+        sk.LockSock(ref context);
+        Errno error = level == SocketLevel.Ip ? GetIpv4(sk, option, out int number) : GetIpv6(sk, option, out number);
+        sk.ReleaseSock(context.Cpu);
+        if (error != Errno.OK)
+            return error;
+        if (level == SocketLevel.Ip && value.Length is > 0 and < sizeof(int) && number is >= 0 and <= 255)
+            return OptionValue.Put(ref value, [(byte)number]);
+        return OptionValue.Put(ref value, number);
+    }
+
+    private static Errno SetIpv4(InetSock sk, int option, int number)
+    {
+        bool on = number != 0;
+        switch (option)
+        {
+            case IpOption.Tos:
+                SetTos(sk, (byte)number);
+                return Errno.OK;
+            case IpOption.Ttl:
+                if (number != -1 && number is < 1 or > 255)
+                    return Errno.EINVAL;
+                sk.Ttl = (short)number;
+                return Errno.OK;
+            case IpOption.MtuDiscover:
+                if (number is < 0 or > (int)PathMtuDiscovery.Omit)
+                    return Errno.EINVAL;
+                sk.PathMtuDiscovery = (PathMtuDiscovery)number;
+                return Errno.OK;
+            case IpOption.RecvErr:
+                sk.SetInet(InetFlags.RecvErr, on);
+                return Errno.OK;
+            case IpOption.FreeBind:
+                sk.SetInet(InetFlags.FreeBind, on);
+                return Errno.OK;
+            case IpOption.Transparent:
+                if (on && !sk.Credentials.NetRaw && !sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                sk.SetInet(InetFlags.Transparent, on);
+                return Errno.OK;
+            case IpOption.MinTtl:
+                if (number is < 0 or > 255)
+                    return Errno.EINVAL;
+                sk.MinTtl = (byte)number;
+                return Errno.OK;
+            case IpOption.BindAddressNoPort:
+                sk.SetInet(InetFlags.BindAddressNoPort, on);
+                return Errno.OK;
+            default:
+                return Errno.ENOPROTOOPT;
+        }
+    }
+
+    private Errno GetIpv4(InetSock sk, int option, out int number)
+    {
+        number = 0;
+        switch (option)
+        {
+            case IpOption.Tos:
+                number = sk.Tos;
+                return Errno.OK;
+            case IpOption.Ttl:
+                number = sk.Ttl < 0 ? sysctls.IpDefaultTtl : sk.Ttl;
+                return Errno.OK;
+            case IpOption.MtuDiscover:
+                number = (int)sk.PathMtuDiscovery;
+                return Errno.OK;
+            case IpOption.RecvErr:
+                number = sk.HasInet(InetFlags.RecvErr) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.Mtu:
+                return GetMtu(sk, out number);
+            case IpOption.FreeBind:
+                number = sk.HasInet(InetFlags.FreeBind) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.Transparent:
+                number = sk.HasInet(InetFlags.Transparent) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.MinTtl:
+                number = sk.MinTtl;
+                return Errno.OK;
+            case IpOption.BindAddressNoPort:
+                number = sk.HasInet(InetFlags.BindAddressNoPort) ? 1 : 0;
+                return Errno.OK;
+            default:
+                return Errno.ENOPROTOOPT;
+        }
+    }
+
+    private static Errno SetIpv6(InetSock sk, int option, int number)
+    {
+        bool on = number != 0;
+        switch (option)
+        {
+            case Ipv6Option.UnicastHops:
+                if (number is < -1 or > 255)
+                    return Errno.EINVAL;
+                sk.HopLimit = (short)number;
+                return Errno.OK;
+            case Ipv6Option.MtuDiscover:
+                if (number is < 0 or > (int)PathMtuDiscovery.Omit)
+                    return Errno.EINVAL;
+                sk.PathMtuDiscovery6 = (PathMtuDiscovery)number;
+                return Errno.OK;
+            case Ipv6Option.RecvErr:
+                sk.SetInet(InetFlags.RecvErr6, on);
+                return Errno.OK;
+            case Ipv6Option.V6Only:
+                if (sk.HasPort)
+                    return Errno.EINVAL;
+                sk.SetInet(InetFlags.V6Only, on);
+                return Errno.OK;
+            case Ipv6Option.TClass:
+                if (number is < -1 or > 255)
+                    return Errno.EINVAL;
+                sk.TrafficClass = (byte)Math.Max(number, 0);
+                return Errno.OK;
+            case Ipv6Option.AutoFlowLabel:
+                sk.SetInet(InetFlags.AutoFlowLabel, on);
+                return Errno.OK;
+            case Ipv6Option.FreeBind:
+                sk.SetInet(InetFlags.FreeBind, on);
+                return Errno.OK;
+            case Ipv6Option.Transparent:
+                if (on && !sk.Credentials.NetRaw && !sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                sk.SetInet(InetFlags.Transparent, on);
+                return Errno.OK;
+            case Ipv6Option.MinHopCount:
+                if (number is < 0 or > 255)
+                    return Errno.EINVAL;
+                sk.MinTtl = (byte)number;
+                return Errno.OK;
+            default:
+                return Errno.ENOPROTOOPT;
+        }
+    }
+
+    private Errno GetIpv6(InetSock sk, int option, out int number)
+    {
+        number = 0;
+        switch (option)
+        {
+            case Ipv6Option.UnicastHops:
+                number = sk.HopLimit < 0 ? sysctls.IpDefaultTtl : sk.HopLimit;
+                return Errno.OK;
+            case Ipv6Option.MtuDiscover:
+                number = (int)sk.PathMtuDiscovery6;
+                return Errno.OK;
+            case Ipv6Option.RecvErr:
+                number = sk.HasInet(InetFlags.RecvErr6) ? 1 : 0;
+                return Errno.OK;
+            case Ipv6Option.Mtu:
+                return GetMtu(sk, out number);
+            case Ipv6Option.V6Only:
+                number = sk.IsV6Only ? 1 : 0;
+                return Errno.OK;
+            case Ipv6Option.TClass:
+                number = sk.TrafficClass;
+                return Errno.OK;
+            case Ipv6Option.AutoFlowLabel:
+                number = sk.HasInet(InetFlags.AutoFlowLabel) ? 1 : 0;
+                return Errno.OK;
+            case Ipv6Option.FreeBind:
+                number = sk.HasInet(InetFlags.FreeBind) ? 1 : 0;
+                return Errno.OK;
+            case Ipv6Option.Transparent:
+                number = sk.HasInet(InetFlags.Transparent) ? 1 : 0;
+                return Errno.OK;
+            case Ipv6Option.MinHopCount:
+                number = sk.MinTtl;
+                return Errno.OK;
+            default:
+                return Errno.ENOPROTOOPT;
+        }
+    }
+
+    // A stream's ECN bits are the transport's. Linux: __ip_sock_set_tos.
+    private static void SetTos(InetSock sk, byte tos)
+    {
+        const byte ecnMask = 3;
+        if (sk.IsStream)
+            tos = (byte)((tos & ~ecnMask) | (sk.Tos & ecnMask));
+        if (sk.Tos == tos)
+            return;
+        sk.Tos = tos;
+        sk.Priority = TosPriority(tos);
+        sk.Route = null;
+    }
+
+    // Linux: rt_tos2priority.
+    private static int TosPriority(byte tos) => ((tos & 0x1e) >> 1) switch
+    {
+        0 or 1 => 0,
+        2 or 3 => 0,
+        4 or 5 or 6 or 7 => 2,
+        8 or 9 or 10 or 11 => 6,
+        _ => 4,
+    };
+
+    private Errno GetMtu(InetSock sk, out int number)
+    {
+        number = 0;
+        if (sk.RemotePort == 0 || sk.CheckRoute(routes) is not { } route)
+            return Errno.ENOTCONN;
+        number = route.Mtu;
+        return Errno.OK;
+    }
+}

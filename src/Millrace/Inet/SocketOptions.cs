@@ -1,0 +1,402 @@
+using System;
+using System.Text;
+using Millrace.Devices;
+using Millrace.Sched;
+using Millrace.Sockets;
+
+namespace Millrace.Inet;
+
+/// <summary>
+/// getsockopt and setsockopt: SOL_SOCKET here, the network layers' options in <see cref="IpOptions"/>, the rest in the protocol. What
+/// is not there is refused with ENOPROTOOPT.
+/// </summary>
+/// <remarks>Linux: sk_setsockopt, sk_getsockopt.</remarks>
+internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable devices, IpOptions ip, long cookieBase)
+{
+    /// <summary>Linux: SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.</summary>
+    private const int MinSendBuffer = 4608, MinReceiveBuffer = 2304;
+
+    private const int InterfaceNameSize = 16;
+
+    private long _nextCookie = cookieBase;
+
+    public Errno Set(ref TaskContext context, Sock sk, int level, int option, ReadOnlySpan<byte> value) => level switch
+    {
+        SocketLevel.Socket => SetSocket(ref context, sk, option, value),
+        SocketLevel.Ip or SocketLevel.Ipv6 => ip.Set(ref context, (InetSock)sk, level, option, value),
+        _ => sk.Proto.SetOption(ref context, sk, level, option, value),
+    };
+
+    public Errno Get(ref TaskContext context, Sock sk, int level, int option, ref Span<byte> value) => level switch
+    {
+        SocketLevel.Socket => GetSocket(ref context, sk, option, ref value),
+        SocketLevel.Ip or SocketLevel.Ipv6 => ip.Get(ref context, (InetSock)sk, level, option, ref value),
+        _ => sk.Proto.GetOption(ref context, sk, level, option, ref value),
+    };
+
+    private Errno SetSocket(ref TaskContext context, Sock sk, int option, ReadOnlySpan<byte> value)
+    {
+        if (option == So.BindToDevice)
+            return BindToDevice(ref context, sk, value);
+        if (value.Length < sizeof(int))
+            return Errno.EINVAL;
+        int number = BitConverter.ToInt32(value);
+        sk.LockSock(ref context);
+        Errno error = SetLocked(context.Cpu, sk, option, value, number);
+        sk.ReleaseSock(context.Cpu);
+        return error;
+    }
+
+    private Errno SetLocked(Cpu cpu, Sock sk, int option, ReadOnlySpan<byte> value, int number)
+    {
+        bool on = number != 0;
+        switch (option)
+        {
+            case So.ReuseAddr:
+                Reclassify(cpu, sk, on, static (s, v) => s.ReuseAddr = v);
+                return Errno.OK;
+            case So.ReusePort:
+                Reclassify(cpu, sk, on, static (s, v) => s.ReusePort = v);
+                return Errno.OK;
+            case So.Type or So.Protocol or So.Domain or So.Error or So.AcceptConn or So.PeerName or So.MemInfo or So.Cookie:
+                return Errno.ENOPROTOOPT;
+            case So.DontRoute:
+                sk.Set(SockFlags.LocalRoute, on);
+                return Errno.OK;
+            case So.Broadcast:
+                sk.Set(SockFlags.Broadcast, on);
+                return Errno.OK;
+            case So.SndBuf:
+                SetSendBuffer(cpu, sk, (int)Math.Min((uint)number, (uint)sysctls.WmemMax));
+                return Errno.OK;
+            case So.SndBufForce:
+                if (!sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                SetSendBuffer(cpu, sk, Math.Max(number, 0));
+                return Errno.OK;
+            case So.RcvBuf:
+                SetReceiveBuffer(sk, (int)Math.Min((uint)number, (uint)sysctls.RmemMax));
+                return Errno.OK;
+            case So.RcvBufForce:
+                if (!sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                SetReceiveBuffer(sk, Math.Max(number, 0));
+                return Errno.OK;
+            case So.KeepAlive:
+                sk.SetKeepAlive(cpu, on);
+                sk.Set(SockFlags.KeepOpen, on);
+                return Errno.OK;
+            case So.OobInline:
+                sk.Set(SockFlags.UrgInline, on);
+                return Errno.OK;
+            case So.Priority:
+                if (number is < 0 or > 6 && !sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                sk.Priority = number;
+                return Errno.OK;
+            case So.Linger:
+                return SetLinger(sk, value);
+            case So.RcvLowat:
+                return sk.SetReceiveLowWater(cpu, number < 0 ? int.MaxValue : number);
+            case So.RcvTimeo or So.RcvTimeoNew:
+                return TryReadTimeout(value, ref sk.ReceiveTimeout);
+            case So.SndTimeo or So.SndTimeoNew:
+                return TryReadTimeout(value, ref sk.SendTimeout);
+            case So.Mark:
+                if (!sk.Credentials.NetAdmin)
+                    return Errno.EPERM;
+                sk.Mark = (uint)number;
+                ((InetSock)sk).Route = null;
+                return Errno.OK;
+            case So.Timestamping:
+                return sk.SetTimestamping(cpu, (uint)number);
+            case So.MaxPacingRate:
+                sk.MaxPacingRate = value.Length == sizeof(ulong)
+                    ? BitConverter.ToUInt64(value)
+                    : (uint)number == uint.MaxValue ? ulong.MaxValue : (uint)number;
+                sk.PacingRate = Math.Min(sk.PacingRate, sk.MaxPacingRate);
+                sk.OnPacingRequested();
+                return Errno.OK;
+            case So.IncomingCpu:
+                sk.IncomingCpu = number;
+                return Errno.OK;
+            case So.ZeroCopy:
+                if (!sk.SupportsZeroCopy)
+                    return Errno.EOPNOTSUPP;
+                if (number is < 0 or > 1)
+                    return Errno.EINVAL;
+                sk.Set(SockFlags.ZeroCopy, on);
+                return Errno.OK;
+            case So.BindToIfIndex:
+                return BindToIfIndex(cpu, sk, number);
+            case So.BufLock:
+                if ((number & ~3) != 0)
+                    return Errno.EINVAL;
+                sk.Set(SockFlags.SendBufLocked, (number & 1) != 0);
+                sk.Set(SockFlags.RcvBufLocked, (number & 2) != 0);
+                return Errno.OK;
+            default:
+                return Errno.ENOPROTOOPT;
+        }
+    }
+
+    private Errno GetSocket(ref TaskContext context, Sock sk, int option, ref Span<byte> value)
+    {
+        switch (option)
+        {
+            case So.Linger:
+                Span<int> linger = [sk.Has(SockFlags.Linger) ? 1 : 0, (int)(sk.LingerTime.Value / 1_000_000)];
+                return OptionValue.Put(ref value, System.Runtime.InteropServices.MemoryMarshal.AsBytes(linger));
+            case So.RcvTimeo or So.RcvTimeoNew:
+                return PutTimeout(ref value, sk.ReceiveTimeout);
+            case So.SndTimeo or So.SndTimeoNew:
+                return PutTimeout(ref value, sk.SendTimeout);
+            case So.MaxPacingRate:
+                return value.Length >= sizeof(ulong)
+                    ? OptionValue.Put(ref value, BitConverter.GetBytes(sk.MaxPacingRate))
+                    : OptionValue.Put(ref value, (int)(uint)Math.Min(sk.MaxPacingRate, uint.MaxValue));
+            case So.BindToDevice:
+                return GetDeviceName(sk, ref value);
+            case So.PeerName:
+                return GetPeerName(ref context, sk, ref value);
+            case So.MemInfo:
+                return PutMemInfo(sk, ref value);
+            case So.Cookie:
+                if (value.Length < sizeof(ulong))
+                    return Errno.EINVAL;
+                if (sk.Cookie == 0)
+                    sk.Cookie = System.Threading.Interlocked.Increment(ref _nextCookie);
+                return OptionValue.Put(ref value, BitConverter.GetBytes(sk.Cookie));
+            default:
+                return GetNumber(sk, option, out int number) is var error && error != Errno.OK
+                    ? error
+                    : OptionValue.Put(ref value, number);
+        }
+    }
+
+    private static Errno GetNumber(Sock sk, int option, out int number)
+    {
+        static int Flag(bool on) => on ? 1 : 0;
+        Errno error = Errno.OK;
+        number = 0;
+        switch (option)
+        {
+            case So.ReuseAddr:
+                number = Flag(sk.ReuseAddr);
+                break;
+            case So.ReusePort:
+                number = Flag(sk.ReusePort);
+                break;
+            case So.Type:
+                number = (int)sk.Socket!.Type;
+                break;
+            case So.Protocol:
+                number = sk.Proto.Number;
+                break;
+            case So.Domain:
+                number = sk.Family;
+                break;
+            case So.Error:
+                number = (int)sk.TakeError();
+                if (number == 0)
+                {
+                    number = (int)sk.SoftError;
+                    sk.SoftError = Errno.OK;
+                }
+                break;
+            case So.DontRoute:
+                number = Flag(sk.Has(SockFlags.LocalRoute));
+                break;
+            case So.Broadcast:
+                number = Flag(sk.Has(SockFlags.Broadcast));
+                break;
+            case So.SndBuf:
+                number = sk.SendBuffer;
+                break;
+            case So.RcvBuf:
+                number = sk.ReceiveBuffer;
+                break;
+            case So.KeepAlive:
+                number = Flag(sk.Has(SockFlags.KeepOpen));
+                break;
+            case So.OobInline:
+                number = Flag(sk.Has(SockFlags.UrgInline));
+                break;
+            case So.Priority:
+                number = sk.Priority;
+                break;
+            case So.RcvLowat:
+                number = sk.ReceiveLowWater;
+                break;
+            case So.SndLowat:
+                number = 1;
+                break;
+            case So.AcceptConn:
+                number = Flag(sk.State == TcpState.Listen);
+                break;
+            case So.Mark:
+                number = (int)sk.Mark;
+                break;
+            case So.Timestamping:
+                number = (int)sk.Timestamping;
+                break;
+            case So.IncomingCpu:
+                number = sk.IncomingCpu;
+                break;
+            case So.ZeroCopy:
+                number = Flag(sk.Has(SockFlags.ZeroCopy));
+                break;
+            case So.BindToIfIndex:
+                number = sk.BoundIfIndex;
+                break;
+            case So.BufLock:
+                number = (sk.Has(SockFlags.SendBufLocked) ? 1 : 0) | (sk.Has(SockFlags.RcvBufLocked) ? 2 : 0);
+                break;
+            default:
+                error = Errno.ENOPROTOOPT;
+                break;
+        }
+        return error;
+    }
+
+    // Linux: sock_set_sndbuf: doubled, because the number counts memory, not payload.
+    private static void SetSendBuffer(Cpu cpu, Sock sk, int bytes)
+    {
+        sk.Flags |= SockFlags.SendBufLocked;
+        sk.SendBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), MinSendBuffer);
+        sk.WriteSpace(cpu);
+    }
+
+    // Linux: __sock_set_rcvbuf.
+    private static void SetReceiveBuffer(Sock sk, int bytes)
+    {
+        sk.Flags |= SockFlags.RcvBufLocked;
+        sk.ReceiveBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), MinReceiveBuffer);
+    }
+
+    private static Errno SetLinger(Sock sk, ReadOnlySpan<byte> value)
+    {
+        if (value.Length < 2 * sizeof(int))
+            return Errno.EINVAL;
+        bool on = BitConverter.ToInt32(value) != 0;
+        sk.Set(SockFlags.Linger, on);
+        if (on)
+            sk.LingerTime = Micros.FromSeconds((uint)BitConverter.ToInt32(value[4..]));
+        return Errno.OK;
+    }
+
+    // struct timeval; all zero is no limit, a negative time is none at all. Linux: sock_set_timeout.
+    private static Errno TryReadTimeout(ReadOnlySpan<byte> value, ref Micros timeout)
+    {
+        if (value.Length < 2 * sizeof(long))
+            return Errno.EINVAL;
+        long seconds = BitConverter.ToInt64(value), micros = BitConverter.ToInt64(value[8..]);
+        if (micros is < 0 or >= 1_000_000)
+            return Errno.EDOM;
+        if (seconds < 0)
+            timeout = Micros.Zero;
+        else if (seconds == 0 && micros == 0 || seconds >= long.MaxValue / 1_000_000 - 1)
+            timeout = Micros.Never;
+        else
+            timeout = new Micros(seconds * 1_000_000 + micros);
+        return Errno.OK;
+    }
+
+    private static Errno PutTimeout(ref Span<byte> value, Micros timeout)
+    {
+        Span<long> pair = timeout == Micros.Never ? [0, 0] : [timeout.Value / 1_000_000, timeout.Value % 1_000_000];
+        return OptionValue.Put(ref value, System.Runtime.InteropServices.MemoryMarshal.AsBytes(pair));
+    }
+
+    // Linux: sk_get_meminfo.
+    private static Errno PutMemInfo(Sock sk, ref Span<byte> value)
+    {
+        Span<int> info =
+        [
+            sk.ReceiveAllocated, sk.ReceiveBuffer, sk.TransmitAllocated, sk.SendBuffer, sk.ForwardAllocated, sk.WriteQueued, 0,
+            sk.Lock.BacklogBytes, 0,
+        ];
+        return OptionValue.Put(ref value, System.Runtime.InteropServices.MemoryMarshal.AsBytes(info));
+    }
+
+    private static Errno GetPeerName(ref TaskContext context, Sock sk, ref Span<byte> value)
+    {
+        Errno error = sk.Socket!.Ops.GetName(ref context, sk.Socket, peer: true, out SockAddr peer);
+        if (error != Errno.OK)
+            return error;
+        Span<byte> address = stackalloc byte[SockAddr.Inet6Length];
+        int length = peer.Write(address);
+        return value.Length < length ? Errno.EINVAL : OptionValue.Put(ref value, address[..length]);
+    }
+
+    private Errno BindToDevice(ref TaskContext context, Sock sk, ReadOnlySpan<byte> value)
+    {
+        int end = value.IndexOf((byte)0);
+        ReadOnlySpan<byte> name = end < 0 ? value : value[..end];
+        if (name.Length >= InterfaceNameSize)
+            name = name[..(InterfaceNameSize - 1)];
+        int ifIndex = 0;
+        if (!name.IsEmpty)
+        {
+            if (devices.ByName(Encoding.UTF8.GetString(name)) is not { } device)
+                return Errno.ENODEV;
+            ifIndex = device.IfIndex;
+        }
+        sk.LockSock(ref context);
+        Errno error = BindToIfIndex(context.Cpu, sk, ifIndex);
+        sk.ReleaseSock(context.Cpu);
+        return error;
+    }
+
+    // Linux: sock_bindtoindex_locked.
+    private Errno BindToIfIndex(Cpu cpu, Sock sk, int ifIndex)
+    {
+        if (ifIndex < 0)
+            return Errno.EINVAL;
+        if (sk.BoundIfIndex != 0 && !sk.Credentials.NetRaw)
+            return Errno.EPERM;
+        Reclassify(cpu, sk, ifIndex, static (s, v) => s.BoundIfIndex = v);
+        ((InetSock)sk).Route = null;
+        return Errno.OK;
+    }
+
+    private Errno GetDeviceName(Sock sk, ref Span<byte> value)
+    {
+        if (sk.BoundIfIndex == 0)
+        {
+            value = [];
+            return Errno.OK;
+        }
+        if (devices.ByIndex(sk.BoundIfIndex) is not { } device)
+            return Errno.ENODEV;
+        byte[] name = Encoding.UTF8.GetBytes(device.Name + '\0');
+        return value.Length < InterfaceNameSize ? Errno.EINVAL : OptionValue.Put(ref value, name);
+    }
+
+    private void Reclassify<TState>(Cpu cpu, Sock sk, TState state, Action<InetSock, TState> change)
+    {
+        if (sk is InetConnectionSock connection)
+            binds.Change(cpu, connection, (change, state), static (s, v) => v.change(s, v.state));
+        else
+            change((InetSock)sk, state);
+    }
+}
+
+/// <summary>Writes an option's value into the caller's buffer, cut to its length, as getsockopt does.</summary>
+internal static class OptionValue
+{
+    public static Errno Put(ref Span<byte> value, scoped ReadOnlySpan<byte> data)
+    {
+        int length = Math.Min(value.Length, data.Length);
+        data[..length].CopyTo(value);
+        value = value[..length];
+        return Errno.OK;
+    }
+
+    public static Errno Put(ref Span<byte> value, int number)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(int)];
+        BitConverter.TryWriteBytes(bytes, number);
+        return Put(ref value, bytes);
+    }
+}

@@ -1,0 +1,312 @@
+using System.Diagnostics;
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using Millrace.Buffers;
+using Millrace.Tracing;
+
+namespace Millrace.Sched;
+
+/// <summary>
+/// A CPU of a stack: the right to touch one share of its per-CPU state (buffers, counters, pending softirqs). Any thread may lease
+/// one; it holds it from the entry into a call until it leaves or sleeps, as a Linux task holds the processor that it runs on.
+/// </summary>
+/// <remarks>
+/// A method that takes a <c>Cpu</c> cannot sleep; one that takes a <c>ref TaskContext</c> may, and may come back on another CPU.
+/// Softirqs run at the outermost <see cref="BhEnable"/>, in place. Linux: this_cpu, preempt_count, softirq_vec.
+/// </remarks>
+internal sealed class Cpu : BufferCache
+{
+    /// <summary>Rounds of pending softirqs that one thread works off before ksoftirqd gets the rest. Linux: MAX_SOFTIRQ_RESTART.</summary>
+    private const int MaxRestarts = 10;
+
+    internal int Leased;
+    internal int LeaseDepth;
+    internal Cpu? OuterHeld;
+    internal ThreadContext Thread = null!;
+
+    private int _pending;
+    private int _bhDepth;
+    private bool _handedOver;
+    private TaskStruct? _woken, _lastWoken;
+    private HostWork? _completions, _lastCompletion;
+    private HostWork? _inline, _lastInline;
+
+    public Cpu(CpuSet set, int index, BufferPool pool)
+        : base(pool)
+    {
+        Set = set;
+        Index = index;
+        Host = set.Host;
+    }
+
+    public int Index { get; }
+
+    public CpuSet Set { get; }
+
+    public Host Host { get; }
+
+    public Counters Mib { get; } = new();
+
+    /// <summary>Whether anybody reads the trace; a copy of <see cref="Tracer.IsOn"/>.</summary>
+    public bool TraceOn;
+
+    public TraceContext Context { get; private set; }
+
+    /// <summary>The task that holds the CPU; null while the host's own thread does, which is the idle task to a reader.</summary>
+    public TaskStruct? Task { get; internal set; }
+
+    /// <summary>A woken task should run as soon as the present one lets go. Linux: TIF_NEED_RESCHED.</summary>
+    public bool NeedResched { get; internal set; }
+
+    public bool InSoftirq => Context == TraceContext.Softirq;
+
+    public Micros Now => Host.Now;
+
+    public bool HasPending => Volatile.Read(ref _pending) != 0;
+
+    internal bool HandedOver => _handedOver;
+
+    /// <summary>Linux: local_bh_disable.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void BhDisable() => _bhDepth++;
+
+    /// <summary>Runs what was raised meanwhile, if this is the outermost one. No spinlock may be held then. Linux: local_bh_enable.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void BhEnable()
+    {
+        Debug.Assert(_bhDepth > 0, "bottom halves are enabled as often as they were disabled");
+        if (--_bhDepth == 0 && (_pending != 0 || _woken is not null || Thread.HasDeferred))
+            RunPending();
+    }
+
+    /// <summary>Whether bottom halves are off: the code runs in softirq, or holds a lock against it.</summary>
+    public bool BhDisabled => _bhDepth > 0;
+
+    [Conditional("DEBUG")]
+    public void AssertTaskContext() => Debug.Assert(_bhDepth == 0 && Context == TraceContext.Task, "task context: may sleep");
+
+    [Conditional("DEBUG")]
+    public void AssertBottomHalf() => Debug.Assert(_bhDepth > 0, "bottom-half context: must not sleep");
+
+#if DEBUG
+    private int _locksHeld;
+
+    internal void NoteLocked() => _locksHeld++;
+
+    internal void NoteUnlocked() => _locksHeld--;
+
+    public void AssertNoLock() => Debug.Assert(_locksHeld == 0, "no spinlock is held over user code, a device write, or a sleep");
+#else
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void NoteLocked()
+    {
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void NoteUnlocked()
+    {
+    }
+
+    [Conditional("DEBUG")]
+    public void AssertNoLock()
+    {
+    }
+#endif
+
+    /// <summary>Marks a softirq pending on this CPU, which the caller holds. Linux: raise_softirq.</summary>
+    public void Raise(Softirq vector)
+    {
+        int bit = 1 << (int)vector;
+        if ((_pending & bit) != 0)
+            return;
+        Interlocked.Or(ref _pending, bit);
+        Trace(Tp.softirq_raise, (long)vector);
+    }
+
+    /// <summary>Marks a softirq pending on a CPU that somebody else may hold. The caller then sees to it that it runs.</summary>
+    internal void RaiseRemote(Softirq vector) => Interlocked.Or(ref _pending, 1 << (int)vector);
+
+    /// <summary>Notes that a task may run again; it is let go when no spinlock is held. Linux: ttwu_queue, the _sync hint.</summary>
+    public void QueueWoken(TaskStruct task)
+    {
+        task.NextWoken = null;
+        if (_lastWoken is null)
+            _woken = task;
+        else
+            _lastWoken.NextWoken = task;
+        _lastWoken = task;
+        NeedResched = true;
+    }
+
+    /// <summary>Notes that an asynchronous operation has something to do once no lock is held.</summary>
+    public void QueueCompletion(HostWork operation) => Append(ref _completions, ref _lastCompletion, operation);
+
+    /// <summary>Notes a user continuation that may run on this thread, once it holds nothing.</summary>
+    public void QueueInline(HostWork continuation) => Append(ref _inline, ref _lastInline, continuation);
+
+    internal HostWork? TakeInline()
+    {
+        HostWork? first = _inline;
+        _inline = _lastInline = null;
+        return first;
+    }
+
+    /// <summary>Whether anything is left to do before the CPU can be given back.</summary>
+    internal bool HasLeftovers => _completions is not null || _woken is not null || (_pending != 0 && !_handedOver) || Thread.HasDeferred;
+
+    internal void FinishLeftovers()
+    {
+        while (HasLeftovers)
+        {
+            RunPending();
+            RunCompletions();
+        }
+    }
+
+    /// <summary>Lets every queued operation take its step. Task context, no lock, no socket owned.</summary>
+    private void RunCompletions()
+    {
+        while (_completions is { } work)
+        {
+            _completions = work.NextWork;
+            if (_completions is null)
+                _lastCompletion = null;
+            work.NextWork = null;
+            work.Execute();
+        }
+    }
+
+    /// <summary>Runs softirqs, lets woken tasks go, and drains the trampoline, until nothing is left or the budget is spent.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal void RunPending()
+    {
+        AssertNoLock();
+        do
+        {
+            if (_pending != 0 && !_handedOver)
+                DoSoftirq();
+            ReleaseWoken();
+            if (Thread.HasDeferred)
+                Thread.Drain();
+        }
+        while (_pending != 0 && !_handedOver);
+    }
+
+    /// <summary>Softirqs as ksoftirqd runs them: the hand-over is over.</summary>
+    internal void RunSoftirqd()
+    {
+        _handedOver = false;
+        Mib.Inc(Millrace.Tracing.Mib.MillraceSoftirqdRuns);
+        RunPending();
+    }
+
+    /// <summary>Runs <paramref name="raise"/> as a device's interrupt, then the softirqs that it raised.</summary>
+    internal void Interrupt(IInterrupt raise)
+    {
+        TraceContext before = Context;
+        Context = TraceContext.Hardirq;
+        raise.Handle(this);
+        Context = before;
+        if (_bhDepth == 0)
+            RunPending();
+    }
+
+    private void DoSoftirq()
+    {
+        TraceContext before = Context;
+        Context = TraceContext.Softirq;
+        _bhDepth++;
+        Mib.Inc(Millrace.Tracing.Mib.MillraceSoftirqs);
+        int restarts = MaxRestarts;
+        int pending;
+        while ((pending = Interlocked.Exchange(ref _pending, 0)) != 0)
+        {
+            for (; pending != 0; pending &= pending - 1)
+            {
+                int vector = BitOperations.TrailingZeroCount(pending);
+                Trace(Tp.softirq_entry, vector);
+                Set.Actions[vector].Run(this);
+                Trace(Tp.softirq_exit, vector);
+            }
+            if (--restarts == 0 && _pending != 0 && !Thread.IsHostThread)
+            {
+                _handedOver = true;
+                Host.Kick(Set, null);
+                break;
+            }
+        }
+        _bhDepth--;
+        Context = before;
+    }
+
+    private void ReleaseWoken()
+    {
+        while (_woken is { } task)
+        {
+            _woken = task.NextWoken;
+            if (_woken is null)
+                _lastWoken = null;
+            task.NextWoken = null;
+            Host.Unpark(task);
+        }
+        NeedResched = false;
+    }
+
+    private static void Append(ref HostWork? first, ref HostWork? last, HostWork work)
+    {
+        work.NextWork = null;
+        if (last is null)
+            first = work;
+        else
+            last.NextWork = work;
+        last = work;
+    }
+
+    /// <summary>One step. Costs a predicted branch when nobody listens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Trace(Tp point)
+    {
+        if (TraceOn)
+            Write(point, null, 0, 0, 0, 0);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Trace(Tp point, long a, long b = 0, long c = 0, long d = 0)
+    {
+        if (TraceOn)
+            Write(point, null, a, b, c, d);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Trace(Tp point, TraceSubject about, long a = 0, long b = 0, long c = 0, long d = 0)
+    {
+        if (TraceOn)
+            Write(point, about, a, b, c, d);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Write(Tp point, TraceSubject? about, long a, long b, long c, long d)
+    {
+        var record = new TraceRecord
+        {
+            Time = Now.Value,
+            Point = point,
+            Context = Context,
+            Cpu = (byte)Index,
+            Task = Task?.Pid ?? 0,
+            A = a,
+            B = b,
+            C = c,
+            D = d,
+        };
+        about?.Describe(ref record.Endpoints);
+        Set.Tracer.Write(ref record);
+    }
+}
+
+/// <summary>The handler of a device's interrupt: it may only raise softirqs.</summary>
+internal interface IInterrupt
+{
+    void Handle(Cpu cpu);
+}

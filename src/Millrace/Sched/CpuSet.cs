@@ -1,0 +1,209 @@
+using System;
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using Millrace.Buffers;
+using Millrace.Tracing;
+
+namespace Millrace.Sched;
+
+/// <summary>
+/// The CPUs of one stack, and the door into it: a thread enters by leasing one, and everything that a thread leaves undone is done
+/// when it gives it back.
+/// </summary>
+internal sealed class CpuSet
+{
+    private readonly Cpu[] _cpus;
+
+    public CpuSet(Host host, int count, BufferPool pool, Tracer tracer)
+    {
+        Host = host;
+        Tracer = tracer;
+        Timers = new TimerService(this);
+        _cpus = new Cpu[count];
+        for (int i = 0; i < count; i++)
+            _cpus[i] = new Cpu(this, i, pool);
+        Actions[(int)Softirq.Timer] = Timers;
+    }
+
+    public Host Host { get; }
+
+    public Tracer Tracer { get; }
+
+    public TimerService Timers { get; }
+
+    /// <summary>By vector; filled in when the stack is built.</summary>
+    public SoftirqAction[] Actions { get; } = new SoftirqAction[4];
+
+    public ReadOnlySpan<Cpu> Cpus => _cpus;
+
+    /// <summary>The device poller that turns this stack's timers while it waits for packets; null: the host's thread does.</summary>
+    public IPoller? Poller { get; set; }
+
+    /// <summary>Copies the tracer's switch to the CPUs.</summary>
+    public void UpdateTracing()
+    {
+        foreach (Cpu cpu in _cpus)
+            cpu.TraceOn = Tracer.IsOn;
+    }
+
+    public long Read(Mib mib)
+    {
+        long sum = 0;
+        foreach (Cpu cpu in _cpus)
+            sum += cpu.Mib.Read(mib);
+        return sum;
+    }
+
+    public long Read(DropReason reason)
+    {
+        long sum = 0;
+        foreach (Cpu cpu in _cpus)
+            sum += cpu.Mib.Read(reason);
+        return sum;
+    }
+
+    /// <summary>Enters the stack as the calling task. Linux: entry of a system call.</summary>
+    public TaskContext Enter()
+    {
+        ThreadContext thread = ThreadContext.Current;
+        if (Host.HasPreemptionPoints && thread.Held is null)
+            Host.PreemptionPoint(thread.Task);
+        Cpu cpu = Acquire(thread);
+        cpu.Task = thread.Task;
+        return new TaskContext(cpu, thread.Task);
+    }
+
+    /// <summary>Leaves the stack: finished work of others is handed out, then the CPU is free. Linux: exit to user mode.</summary>
+    public void Leave(ref TaskContext context) => Release(context.Cpu);
+
+    /// <summary>Leases a CPU, or nests into the one of this stack that the thread already holds.</summary>
+    public Cpu Acquire() => Acquire(ThreadContext.Current);
+
+    private Cpu Acquire(ThreadContext thread)
+    {
+        for (Cpu? held = thread.Held; held is not null; held = held.OuterHeld)
+        {
+            if (held.Set == this)
+            {
+                held.LeaseDepth++;
+                return held;
+            }
+        }
+        var spin = new SpinWait();
+        while (true)
+        {
+            int start = thread.LastCpu;
+            for (int i = 0; i < _cpus.Length; i++)
+            {
+                int index = start + i;
+                if (index >= _cpus.Length)
+                    index %= _cpus.Length;
+                if (TryLease(_cpus[index], thread))
+                    return _cpus[index];
+            }
+            Host.OnContended(ref spin);
+        }
+    }
+
+    /// <summary>Leases this very CPU if nobody holds it.</summary>
+    public bool TryLease(Cpu cpu, ThreadContext thread)
+    {
+        if (Volatile.Read(ref cpu.Leased) != 0 || Interlocked.CompareExchange(ref cpu.Leased, 1, 0) != 0)
+            return false;
+        cpu.LeaseDepth = 1;
+        cpu.OuterHeld = thread.Held;
+        cpu.Thread = thread;
+        cpu.Task = null;
+        thread.Held = cpu;
+        thread.LastCpu = cpu.Index;
+        return true;
+    }
+
+    /// <summary>Gives a CPU back. The outermost release runs what is pending, here and in asynchronous operations, first.</summary>
+    public void Release(Cpu cpu)
+    {
+        if (cpu.LeaseDepth > 1)
+        {
+            cpu.LeaseDepth--;
+            return;
+        }
+        ThreadContext thread = cpu.Thread;
+        Debug.Assert(!cpu.BhDisabled && thread.Held == cpu, "a CPU is given back in task context, in the order of leasing");
+        HostWork? inline;
+        do
+        {
+            if (cpu.HasLeftovers)
+                cpu.FinishLeftovers();
+            inline = cpu.TakeInline();
+            thread.Held = cpu.OuterHeld;
+            cpu.OuterHeld = null;
+            cpu.Task = null;
+            Interlocked.Exchange(ref cpu.Leased, 0);
+            if (inline is not null)
+                RunInline(inline);
+        }
+        // Somebody may have raised a softirq here after the last look and before the exchange: then it is ours to run.
+        while (cpu.HasPending && !cpu.HandedOver && TryLease(cpu, thread));
+    }
+
+    /// <summary>Runs user continuations, which hold nothing and may do anything.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void RunInline(HostWork? first)
+    {
+        while (first is { } work)
+        {
+            first = work.NextWork;
+            work.NextWork = null;
+            work.Execute();
+        }
+    }
+
+    /// <summary>
+    /// Runs what tasks handed over and, if asked, the timers that are due. Called by the host's own thread. Linux: run_ksoftirqd.
+    /// </summary>
+    public void RunSoftirqd(bool runTimers)
+    {
+        ThreadContext thread = ThreadContext.Current;
+        foreach (Cpu cpu in _cpus)
+        {
+            if (!cpu.HasPending)
+                continue;
+            // A holder that handed its softirqs over will not run them itself: this very CPU must be had.
+            var spin = new SpinWait();
+            while (!TryLease(cpu, thread))
+                Host.OnContended(ref spin);
+            cpu.RunSoftirqd();
+            Release(cpu);
+        }
+        if (runTimers && Timers.IsDue(Host.Now))
+            RaiseTimers();
+    }
+
+    /// <summary>Runs a device's interrupt, and the softirqs that it raises, on the calling thread.</summary>
+    public void Interrupt(IInterrupt handler)
+    {
+        Cpu cpu = Acquire();
+        cpu.Interrupt(handler);
+        Release(cpu);
+    }
+
+    /// <summary>The clock's interrupt: the TIMER softirq runs on the calling thread.</summary>
+    public void RaiseTimers()
+    {
+        Cpu cpu = Acquire();
+        cpu.Raise(Softirq.Timer);
+        Release(cpu);
+    }
+}
+
+/// <summary>
+/// The task context of one call: the CPU that it holds now, and who it is. Passed by reference to whatever may sleep, because a
+/// sleeper gives its CPU up and may wake on another.
+/// </summary>
+/// <remarks>Linux: current, smp_processor_id.</remarks>
+internal ref struct TaskContext(Cpu cpu, TaskStruct task)
+{
+    public Cpu Cpu = cpu;
+    public readonly TaskStruct Task = task;
+}

@@ -1,0 +1,67 @@
+using System;
+using System.Threading;
+
+namespace Millrace.Sched;
+
+/// <summary>One machine of a simulated world: its clock is the world's, its tasks pass the world's baton.</summary>
+internal sealed class SimulatedHost : Host
+{
+    private readonly SimulatedWorld _world;
+    private CpuSet? _set;
+
+    public SimulatedHost(SimulatedWorld world)
+    {
+        _world = world;
+        HasPreemptionPoints = true;
+    }
+
+    public override Micros Now => _world.Now;
+
+    public override DateTimeOffset Epoch => DateTimeOffset.UnixEpoch;
+
+    public Micros NextDeadline => _set?.Timers.NextDeadline ?? Micros.Never;
+
+    public override void Park(TaskStruct task, Micros deadline)
+    {
+        if (task.State != TaskState.Running)
+            _world.Park(task, deadline);
+    }
+
+    public override void Unpark(TaskStruct task) => _world.Unpark(task);
+
+    public override void OnContended(ref SpinWait spin) => _world.Yield();
+
+    public override void Kick(CpuSet? set, HostWork? work)
+    {
+        if (work is not null)
+            _world.Post(work);
+        else
+            _softirqs = true;
+    }
+
+    private bool _softirqs;
+
+    public override void Attach(CpuSet set) => _set = set;
+
+    public override void Detach(CpuSet set) => _set = null;
+
+    public override void PreemptionPoint(TaskStruct task) => _world.PreemptionPoint(task);
+
+    /// <summary>Runs this machine's timers that are due, and softirqs that a task handed over, on a CPU that is idle.</summary>
+    public void RunDue(Micros now)
+    {
+        if (_set is null)
+            return;
+        if (_softirqs)
+        {
+            _softirqs = false;
+            _set.RunSoftirqd(runTimers: false);
+        }
+        while (_set.Timers.IsDue(now))
+            _set.RaiseTimers();
+    }
+
+    public override void Dispose()
+    {
+    }
+}

@@ -1,0 +1,83 @@
+using System.Threading;
+
+namespace Millrace.Sched;
+
+/// <summary>What the scheduler may do with a task.</summary>
+internal static class TaskState
+{
+    /// <summary>Runs, or would run if it had a CPU. Linux: TASK_RUNNING.</summary>
+    public const int Running = 0;
+
+    /// <summary>Sleeps until woken, interrupted, or out of time. Linux: TASK_INTERRUPTIBLE.</summary>
+    public const int Interruptible = 1;
+
+    /// <summary>Sleeps until woken or out of time: it waits for a lock, which somebody will surely release. Linux: TASK_UNINTERRUPTIBLE.</summary>
+    public const int Uninterruptible = 2;
+}
+
+/// <summary>
+/// A thread of execution that can sleep inside the stack: a .NET thread, or a task of the simulator. One exists for each thread that
+/// ever entered a stack.
+/// </summary>
+/// <remarks>Linux: task_struct.</remarks>
+internal sealed class TaskStruct
+{
+    private int _state;
+    private int _signal;
+
+    public TaskStruct(int pid, string name)
+    {
+        Pid = pid;
+        Name = name;
+        Wait = new TaskWaitEntry(this);
+    }
+
+    /// <summary>Identifies the task within its host. Never 0, which is the idle task's.</summary>
+    public int Pid { get; }
+
+    /// <summary>Linux: comm.</summary>
+    public string Name { get; set; }
+
+    public Parker Parker { get; } = new();
+
+    /// <summary>The entry with which the task waits on one queue. A task sleeps on one thing at a time, except in poll.</summary>
+    public TaskWaitEntry Wait { get; }
+
+    /// <summary>What the task waits for, for the report of a deadlock; null while it runs. Linux: wchan.</summary>
+    public string? WaitChannel { get; set; }
+
+    /// <summary>Next on the list of tasks that a CPU has woken and not yet let run.</summary>
+    internal TaskStruct? NextWoken;
+
+    /// <summary>Next in the queue for a socket's lock.</summary>
+    internal TaskStruct? NextLockWaiter;
+
+    /// <summary>Kept by the simulator: whether the task waits for the baton in a sleep, and how many sleeps it has behind it.</summary>
+    internal bool Blocked;
+    internal int SleepCount;
+
+    /// <summary>Whether spinning before a sleep has paid lately.</summary>
+    internal SpinAdvice Spin;
+
+    public int State => Volatile.Read(ref _state);
+
+    /// <summary>Linux: set_current_state: what follows is ordered after it.</summary>
+    public void SetState(int state) => Interlocked.Exchange(ref _state, state);
+
+    /// <summary>Ends a sleep. True for the one caller that ended it. Linux: try_to_wake_up.</summary>
+    public bool TryWake() => Interlocked.Exchange(ref _state, TaskState.Running) != TaskState.Running;
+
+    /// <summary>Whether the task has been told to give up its call; taken when the call returns EINTR. Linux: signal_pending.</summary>
+    public bool SignalPending => Volatile.Read(ref _signal) != 0;
+
+    /// <summary>Cancels the call that the task is in. Its sleep ends with EINTR. Stands where the kernel has signals.</summary>
+    public void Interrupt(Host host)
+    {
+        Volatile.Write(ref _signal, 1);
+        Thread.MemoryBarrier();
+        if (Interlocked.CompareExchange(ref _state, TaskState.Running, TaskState.Interruptible) == TaskState.Interruptible)
+            host.Unpark(this);
+    }
+
+    public void ClearSignal() => Volatile.Write(ref _signal, 0);
+}

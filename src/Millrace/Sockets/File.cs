@@ -1,0 +1,58 @@
+using System.Threading;
+using Millrace.Sched;
+
+namespace Millrace.Sockets;
+
+/// <summary>Collects the queues that a poll must wait on. Linux: poll_table.</summary>
+internal abstract class PollTable
+{
+    /// <summary>Queues an entry of the poller's. Called before the events are looked at. Linux: poll_wait.</summary>
+    public abstract void Wait(Cpu cpu, ref WaitQueueHead queue);
+}
+
+/// <summary>
+/// An open file: what a descriptor refers to. Every call that uses it holds a reference, so closing the descriptor under a blocked call
+/// does not take the file from it.
+/// </summary>
+/// <remarks>Linux: struct file, with file_operations.</remarks>
+internal abstract class File
+{
+    private int _references = 1;
+
+    /// <summary>O_NONBLOCK.</summary>
+    public bool NonBlocking { get; set; }
+
+    /// <summary>Takes a reference, unless the last one is gone. Linux: fget.</summary>
+    public bool TryHold()
+    {
+        int seen = Volatile.Read(ref _references);
+        while (seen > 0)
+        {
+            int was = Interlocked.CompareExchange(ref _references, seen + 1, seen);
+            if (was == seen)
+                return true;
+            seen = was;
+        }
+        return false;
+    }
+
+    /// <summary>Gives a reference back; the last one closes the file. Linux: fput.</summary>
+    public void Release(ref TaskContext context)
+    {
+        if (Interlocked.Decrement(ref _references) == 0)
+            OnLastRelease(ref context);
+    }
+
+    /// <summary>Linux: f_op->release.</summary>
+    protected abstract void OnLastRelease(ref TaskContext context);
+
+    /// <summary>The events that hold now. Linux: f_op->poll.</summary>
+    public abstract PollEvents Poll(ref TaskContext context, PollTable? table);
+
+    public abstract SysResult Read(ref TaskContext context, ref MsgHdr message);
+
+    public abstract SysResult Write(ref TaskContext context, ref MsgHdr message);
+
+    /// <summary>Linux: f_op->unlocked_ioctl. <paramref name="value"/>: in and out.</summary>
+    public virtual Errno Ioctl(ref TaskContext context, uint request, ref int value) => Errno.ENOTTY;
+}

@@ -1,0 +1,104 @@
+using System.Diagnostics;
+using Millrace.Buffers;
+using Millrace.Sched;
+
+namespace Millrace.Sockets;
+
+/// <summary>
+/// The socket lock: an owner, who may sleep while owning, over a spinlock that bottom halves take. A bottom half that finds an owner
+/// puts its packet on the backlog, which the owner works off before it lets go.
+/// </summary>
+/// <remarks>Linux: socket_lock_t, sk_backlog.</remarks>
+internal struct SockLock
+{
+    /// <summary>Linux: slock.</summary>
+    public SpinLock32 Spin;
+
+    private bool _owned;
+    private SkBuff? _backlogFirst, _backlogLast;
+    private TaskStruct? _waiterFirst, _waiterLast;
+    private HostWork? _operations;
+
+    /// <summary>Bytes charged to the backlog. Zeroed only after it is worked off, so that a flood cannot keep the owner for ever.</summary>
+    public int BacklogBytes { get; private set; }
+
+    /// <summary>Linux: sock_owned_by_user. Asked under the spinlock.</summary>
+    public readonly bool IsOwned => _owned;
+
+    public readonly bool HasBacklog => _backlogFirst is not null;
+
+    /// <summary>The last packet on the backlog, which a new one may be merged into.</summary>
+    public readonly SkBuff? BacklogTail => _backlogLast;
+
+    /// <summary>Becomes the owner. The spinlock is held, and nobody owns.</summary>
+    public void TakeOwnership()
+    {
+        Debug.Assert(!_owned, "a socket has one owner");
+        _owned = true;
+    }
+
+    /// <summary>Lets go, under the spinlock, with the backlog empty; the first who waits may try.</summary>
+    public void DropOwnership(Cpu cpu)
+    {
+        Debug.Assert(_owned && _backlogFirst is null, "the owner works off the backlog before it lets go");
+        _owned = false;
+        while (_waiterFirst is { } task)
+        {
+            _waiterFirst = task.NextLockWaiter;
+            if (_waiterFirst is null)
+                _waiterLast = null;
+            task.NextLockWaiter = null;
+            if (Scheduler.TryToWakeUp(cpu, task))
+                break;
+        }
+        while (_operations is { } operation)
+        {
+            _operations = operation.NextWork;
+            cpu.QueueCompletion(operation);
+        }
+    }
+
+    /// <summary>Queues a task for ownership, under the spinlock. Linux: __lock_sock.</summary>
+    public void AddWaiter(TaskStruct task)
+    {
+        task.NextLockWaiter = null;
+        if (_waiterLast is null)
+            _waiterFirst = task;
+        else
+            _waiterLast.NextLockWaiter = task;
+        _waiterLast = task;
+    }
+
+    /// <summary>Queues an asynchronous operation that found an owner, under the spinlock.</summary>
+    public void AddOperation(HostWork operation)
+    {
+        operation.NextWork = _operations;
+        _operations = operation;
+    }
+
+    /// <summary>Queues a packet, under the spinlock. Linux: __sk_add_backlog.</summary>
+    public void AddBacklog(SkBuff skb)
+    {
+        Debug.Assert(_owned, "only an owned socket has a backlog");
+        skb.Next = null;
+        if (_backlogLast is null)
+            _backlogFirst = skb;
+        else
+            _backlogLast.Next = skb;
+        _backlogLast = skb;
+        BacklogBytes += skb.TrueSize;
+    }
+
+    /// <summary>Takes the whole backlog, a chain by <see cref="SkBuffLink.Next"/>, under the spinlock.</summary>
+    public SkBuff? TakeBacklog()
+    {
+        SkBuff? first = _backlogFirst;
+        _backlogFirst = _backlogLast = null;
+        return first;
+    }
+
+    public void ClearBacklogBytes() => BacklogBytes = 0;
+
+    /// <summary>Charges the growth of a packet that already waits.</summary>
+    public void ChargeBacklog(int bytes) => BacklogBytes += bytes;
+}

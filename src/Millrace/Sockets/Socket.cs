@@ -1,0 +1,117 @@
+using System;
+using Millrace.Sched;
+using Millrace.Tracing;
+
+namespace Millrace.Sockets;
+
+/// <summary>Types of socket. Linux: SOCK_*.</summary>
+internal enum SocketType
+{
+    Stream = 1,
+    Datagram = 2,
+    Raw = 3,
+    Rdm = 4,
+    SeqPacket = 5,
+    Dccp = 6,
+    Packet = 10,
+}
+
+/// <summary>How far a socket is connected, as its user sees it. Linux: socket_state.</summary>
+internal enum SocketState : byte
+{
+    Unconnected,
+    Connecting,
+    Connected,
+    Disconnecting,
+}
+
+/// <summary>How a connection is closed.</summary>
+[Flags]
+internal enum ShutdownMask : byte
+{
+    None = 0,
+    Receive = 1,
+    Send = 2,
+    Both = 3,
+}
+
+/// <summary>
+/// The user's end of a connection: a file whose operations are the address family's. What the network sees is the <see cref="Sock"/>.
+/// </summary>
+/// <remarks>Linux: struct socket, with the file that refers to it.</remarks>
+internal sealed class Socket(SocketType type, SecurityPolicy security) : File
+{
+    public SocketType Type { get; } = type;
+
+    public SocketState State { get; set; }
+
+    /// <summary>The family's operations. Set by its create. Linux: ops.</summary>
+    public ProtoOps Ops { get; set; } = null!;
+
+    /// <summary>Null before creation and after release. Linux: sk.</summary>
+    public Sock? Sk { get; set; }
+
+    public SecurityPolicy Security { get; } = security;
+
+    /// <summary>Who waits for something to happen here. Linux: wq.</summary>
+    public WaitQueueHead Wait;
+
+    /// <summary>What the security policy has attached. Linux: sk_security.</summary>
+    public object? SecurityBlob { get; set; }
+
+    protected override void OnLastRelease(ref TaskContext context)
+    {
+        if (Sk is not null)
+            Ops.Release(ref context, this);
+    }
+
+    public override PollEvents Poll(ref TaskContext context, PollTable? table) => Ops.Poll(ref context, this, table);
+
+    public override SysResult Read(ref TaskContext context, ref MsgHdr message) => ReceiveMessage(ref context, ref message);
+
+    public override SysResult Write(ref TaskContext context, ref MsgHdr message) => SendMessage(ref context, ref message);
+
+    public override Errno Ioctl(ref TaskContext context, uint request, ref int value) => Ops.Ioctl(ref context, this, request, ref value);
+
+    /// <summary>Receives with the policy's consent. Linux: sock_recvmsg.</summary>
+    public SysResult ReceiveMessage(ref TaskContext context, ref MsgHdr message)
+    {
+        context.Cpu.Trace(Tp.sock_recvmsg);
+        context.Cpu.Trace(Tp.security_socket_recvmsg);
+        Errno denied = Security.OnReceiveMessage(new SocketInfo(this));
+        return denied != Errno.OK ? denied : ReceiveMessageNoSec(ref context, ref message);
+    }
+
+    /// <summary>Receives where consent has been given already. Linux: sock_recvmsg_nosec.</summary>
+    public SysResult ReceiveMessageNoSec(ref TaskContext context, ref MsgHdr message)
+    {
+        if (NonBlocking)
+            message.Flags |= MessageFlags.DontWait;
+        Sock? sk = Sk;
+        context.Cpu.Trace(Tp.sock_recvmsg_nosec);
+        SysResult result = Ops.ReceiveMessage(ref context, this, ref message);
+        if (sk is not null)
+            context.Cpu.Trace(Tp.sock_recv_length, sk, result.IsError ? 0 : result.Value, (long)result.Error, (long)message.Flags);
+        return result;
+    }
+
+    /// <summary>Sends with the policy's consent. Linux: sock_sendmsg.</summary>
+    public SysResult SendMessage(ref TaskContext context, ref MsgHdr message)
+    {
+        context.Cpu.Trace(Tp.security_socket_sendmsg);
+        Errno denied = Security.OnSendMessage(new SocketInfo(this));
+        return denied != Errno.OK ? denied : SendMessageNoSec(ref context, ref message);
+    }
+
+    /// <summary>Linux: sock_sendmsg_nosec.</summary>
+    public SysResult SendMessageNoSec(ref TaskContext context, ref MsgHdr message)
+    {
+        if (NonBlocking)
+            message.Flags |= MessageFlags.DontWait;
+        Sock? sk = Sk;
+        SysResult result = Ops.SendMessage(ref context, this, ref message);
+        if (sk is not null)
+            context.Cpu.Trace(Tp.sock_send_length, sk, result.IsError ? 0 : result.Value, (long)result.Error, (long)message.Flags);
+        return result;
+    }
+}

@@ -1,0 +1,265 @@
+using System;
+using System.Collections.Generic;
+
+namespace Millrace;
+
+/// <summary>
+/// The stack's settings, with Linux's names, units and defaults. A setting exists only where code reads it. They may be changed at any
+/// time; each change counts from the next use.
+/// </summary>
+/// <remarks>Linux: /proc/sys/net. By name: see <c>SysctlTable</c>.</remarks>
+public sealed class Sysctls
+{
+    private readonly HashSet<int> _reservedPorts = [];
+
+    // ---- net.core ----
+
+    /// <summary>net.core.somaxconn: the longest accept queue that listen may ask for.</summary>
+    public int SoMaxConn { get; set; } = 4096;
+
+    /// <summary>net.core.rmem_max, net.core.wmem_max: bytes that SO_RCVBUF, SO_SNDBUF may ask for, before doubling.</summary>
+    public int RmemMax { get; set; } = 212992;
+
+    public int WmemMax { get; set; } = 212992;
+
+    /// <summary>net.core.rmem_default, net.core.wmem_default.</summary>
+    public int RmemDefault { get; set; } = 212992;
+
+    public int WmemDefault { get; set; } = 212992;
+
+    /// <summary>net.core.optmem_max: bytes of notices and control data of a socket.</summary>
+    public int OptmemMax { get; set; } = 131072;
+
+    // ---- net.ipv4.ip_* ----
+
+    /// <summary>net.ipv4.ip_default_ttl.</summary>
+    public byte IpDefaultTtl { get; set; } = 64;
+
+    /// <summary>net.ipv4.ip_local_port_range: first and last port that the stack gives away.</summary>
+    public (int Low, int High) IpLocalPortRange { get; set; } = (32768, 60999);
+
+    /// <summary>net.ipv4.ip_unprivileged_port_start.</summary>
+    public int IpUnprivilegedPortStart { get; set; } = 1024;
+
+    /// <summary>net.ipv4.ip_nonlocal_bind.</summary>
+    public bool IpNonlocalBind { get; set; }
+
+    /// <summary>net.ipv4.ip_no_pmtu_disc.</summary>
+    public int IpNoPmtuDisc { get; set; }
+
+    /// <summary>net.ipv4.route.min_pmtu, net.ipv4.route.min_adv_mss.</summary>
+    public int MinPmtu { get; set; } = 552;
+
+    public int MinAdvMss { get; set; } = 256;
+
+    /// <summary>net.ipv4.icmp_echo_ignore_all.</summary>
+    public bool IcmpEchoIgnoreAll { get; set; }
+
+    /// <summary>net.ipv4.icmp_ratelimit: milliseconds between ICMP errors to one address; 0 is no limit.</summary>
+    public int IcmpRateLimit { get; set; } = 1000;
+
+    /// <summary>net.ipv4.icmp_ratemask: the ICMP types that are limited.</summary>
+    public int IcmpRateMask { get; set; } = 0x1818;
+
+    /// <summary>net.ipv4.icmp_msgs_per_sec, net.ipv4.icmp_msgs_burst: the limit over all addresses.</summary>
+    public int IcmpMsgsPerSec { get; set; } = 1000;
+
+    public int IcmpMsgsBurst { get; set; } = 50;
+
+    /// <summary>net.ipv4.ip_local_reserved_ports: ports that the stack never gives away by itself.</summary>
+    public string IpLocalReservedPorts
+    {
+        get => field;
+        set
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            var ports = new HashSet<int>();
+            foreach (string part in value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            {
+                string[] ends = part.Split('-', 2);
+                int first = int.Parse(ends[0], System.Globalization.CultureInfo.InvariantCulture);
+                int last = int.Parse(ends[^1], System.Globalization.CultureInfo.InvariantCulture);
+                for (int port = first; port <= last; port++)
+                    ports.Add(port);
+            }
+            lock (_reservedPorts)
+            {
+                _reservedPorts.Clear();
+                _reservedPorts.UnionWith(ports);
+            }
+            field = value;
+        }
+    } = "";
+
+    internal bool IsReservedPort(int port)
+    {
+        lock (_reservedPorts)
+            return _reservedPorts.Contains(port);
+    }
+
+    // ---- net.ipv4.tcp_* ----
+
+    /// <summary>net.ipv4.tcp_timestamps: 0 off, 1 with a random offset for each connection, 2 without.</summary>
+    public int TcpTimestamps { get; set; } = 1;
+
+    public bool TcpSack { get; set; } = true;
+
+    public bool TcpDsack { get; set; } = true;
+
+    public bool TcpWindowScaling { get; set; } = true;
+
+    /// <summary>net.ipv4.tcp_rmem: minimum, initial and largest receive buffer, bytes.</summary>
+    public (int Min, int Default, int Max) TcpRmem { get; set; } = (4096, 131072, 33554432);
+
+    /// <summary>net.ipv4.tcp_wmem: minimum, initial and largest send buffer, bytes.</summary>
+    public (int Min, int Default, int Max) TcpWmem { get; set; } = (4096, 16384, 4194304);
+
+    public bool TcpModerateRcvbuf { get; set; } = true;
+
+
+    public bool TcpShrinkWindow { get; set; }
+
+    public bool TcpWorkaroundSignedWindows { get; set; }
+
+    public int TcpSynRetries { get; set; } = 6;
+
+    public int TcpSynackRetries { get; set; } = 5;
+
+    public int TcpRetries1 { get; set; } = 3;
+
+    public int TcpRetries2 { get; set; } = 15;
+
+    public int TcpOrphanRetries { get; set; }
+
+    public int TcpMaxOrphans { get; set; } = 65536;
+
+    public bool TcpAbortOnOverflow { get; set; }
+
+    /// <summary>net.ipv4.tcp_syncookies: 0 off, 1 when the queue is full, 2 always.</summary>
+    public int TcpSyncookies { get; set; } = 1;
+
+    public int TcpMaxSynBacklog { get; set; } = 4096;
+
+    /// <summary>net.ipv4.tcp_fin_timeout, seconds.</summary>
+    public int TcpFinTimeout { get; set; } = 60;
+
+    /// <summary>net.ipv4.tcp_keepalive_time, _probes, _intvl; seconds.</summary>
+    public int TcpKeepaliveTime { get; set; } = 7200;
+
+    public int TcpKeepaliveProbes { get; set; } = 9;
+
+    public int TcpKeepaliveIntvl { get; set; } = 75;
+
+    /// <summary>net.ipv4.tcp_tw_reuse: 0 off, 1 on, 2 for loopback only.</summary>
+    public int TcpTwReuse { get; set; } = 2;
+
+    /// <summary>net.ipv4.tcp_tw_reuse_delay, milliseconds.</summary>
+    public int TcpTwReuseDelay { get; set; } = 1000;
+
+    public bool TcpRfc1337 { get; set; }
+
+    public int TcpMaxTwBuckets { get; set; } = 262144;
+
+    public bool TcpStdurg { get; set; }
+
+    /// <summary>net.ipv4.tcp_ecn: 0 off, 1 on, 2 when asked; 3 to 5 with AccECN.</summary>
+    public int TcpEcn { get; set; } = 2;
+
+    /// <summary>net.ipv4.tcp_ecn_option: whether AccECN options are sent.</summary>
+    public int TcpEcnOption { get; set; } = 2;
+
+    /// <summary>net.ipv4.tcp_ecn_option_beacon: AccECN options for each round trip.</summary>
+    public int TcpEcnOptionBeacon { get; set; } = 3;
+
+    public bool TcpEcnFallback { get; set; } = true;
+
+    public int TcpReordering { get; set; } = 3;
+
+    public int TcpMaxReordering { get; set; } = 300;
+
+    /// <summary>net.ipv4.tcp_recovery: 1 RACK; 2 static reordering window; 4 no duplicate-ACK threshold.</summary>
+    public int TcpRecovery { get; set; } = 1;
+
+    /// <summary>net.ipv4.tcp_early_retrans: 0 no loss probe, 3 and 4 loss probe.</summary>
+    public int TcpEarlyRetrans { get; set; } = 3;
+
+    public int TcpFrto { get; set; } = 2;
+
+    public bool TcpThinLinearTimeouts { get; set; }
+
+    public bool TcpRetransCollapse { get; set; } = true;
+
+    public bool TcpSlowStartAfterIdle { get; set; } = true;
+
+    public bool TcpNoMetricsSave { get; set; }
+
+    public bool TcpNoSsthreshMetricsSave { get; set; } = true;
+
+    /// <summary>net.ipv4.tcp_mtu_probing: 0 off, 1 after a black hole was seen, 2 always.</summary>
+    public int TcpMtuProbing { get; set; }
+
+    public int TcpBaseMss { get; set; } = 1024;
+
+    public int TcpMinSndMss { get; set; } = 48;
+
+    public int TcpMtuProbeFloor { get; set; } = 48;
+
+    public int TcpProbeThreshold { get; set; } = 8;
+
+    public int TcpProbeInterval { get; set; } = 600;
+
+    /// <summary>net.ipv4.tcp_limit_output_bytes: what one connection may have in the layers below.</summary>
+    public int TcpLimitOutputBytes { get; set; } = 4 * 1024 * 1024;
+
+    public int TcpMinTsoSegs { get; set; } = 2;
+
+    public int TcpTsoWinDivisor { get; set; } = 3;
+
+    public int TcpTsoRttLog { get; set; } = 9;
+
+    public int TcpPacingSsRatio { get; set; } = 200;
+
+    public int TcpPacingCaRatio { get; set; } = 120;
+
+    public bool TcpAutocorking { get; set; } = true;
+
+    /// <summary>net.ipv4.tcp_notsent_lowat, bytes.</summary>
+    public uint TcpNotsentLowat { get; set; } = uint.MaxValue;
+
+    /// <summary>net.ipv4.tcp_min_rtt_wlen, seconds.</summary>
+    public int TcpMinRttWlen { get; set; } = 300;
+
+    /// <summary>net.ipv4.tcp_rto_min_us.</summary>
+    public int TcpRtoMinUs { get; set; } = 200_000;
+
+    /// <summary>net.ipv4.tcp_rto_max_ms.</summary>
+    public int TcpRtoMaxMs { get; set; } = 120_000;
+
+    /// <summary>net.ipv4.tcp_challenge_ack_limit: challenge ACKs per second of the whole stack.</summary>
+    public int TcpChallengeAckLimit { get; set; } = int.MaxValue;
+
+    /// <summary>net.ipv4.tcp_invalid_ratelimit: milliseconds between answers to invalid segments of a connection.</summary>
+    public int TcpInvalidRatelimit { get; set; } = 500;
+
+    /// <summary>net.ipv4.tcp_comp_sack_delay_ns, _slack_ns, _nr, _rtt_percent.</summary>
+    public long TcpCompSackDelayNs { get; set; } = 1_000_000;
+
+    public int TcpCompSackNr { get; set; } = 44;
+
+    public int TcpCompSackRttPercent { get; set; } = 33;
+
+    /// <summary>net.ipv4.tcp_congestion_control: the algorithm of new connections.</summary>
+    public string TcpCongestionControl { get; set; } = "cubic";
+
+    public bool TcpBacklogAckDefer { get; set; } = true;
+
+    public int TcpSynLinearTimeouts { get; set; } = 4;
+
+    /// <summary>net.ipv4.tcp_fastopen: 1 client, 2 server, 4 client without a cookie, 0x200 server without a cookie, 0x400 all listeners.</summary>
+    public int TcpFastopen { get; set; } = 1;
+
+    public int TcpFastopenBlackholeTimeoutSec { get; set; }
+
+    /// <summary>net.ipv4.tcp_mem: pages of 4096 bytes: no limit, pressure, limit.</summary>
+    public (long Low, long Pressure, long High) TcpMem { get; set; } = (276480, 368640, 552960);
+}

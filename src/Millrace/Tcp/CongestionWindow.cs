@@ -1,0 +1,65 @@
+using System;
+using Millrace.Sched;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>The congestion window and what keeps it honest. All in packets. RFC 5681, RFC 7661 in spirit.</summary>
+/// <remarks>Linux: snd_cwnd, snd_cwnd_cnt, snd_ssthresh and their kin; tcp_slow_start, tcp_cong_avoid_ai.</remarks>
+internal struct CongestionWindow
+{
+    public uint Cwnd;
+
+    /// <summary>Acknowledged packets that have not made the window grow yet. Linux: snd_cwnd_cnt.</summary>
+    public uint Count;
+
+    public uint Ssthresh;
+
+    /// <summary>TCP_WINDOW_CLAMP's kin for the window; Linux: snd_cwnd_clamp.</summary>
+    public uint Clamp;
+
+    /// <summary>Linux: snd_cwnd_used, snd_cwnd_stamp.</summary>
+    public uint Used;
+    public Micros Stamp;
+
+    /// <summary>The window and the threshold before the reduction under way. Linux: prior_cwnd, prior_ssthresh.</summary>
+    public uint PriorCwnd, PriorSsthresh;
+
+    /// <summary>The most packets that were out in the present window of usage. Linux: max_packets_out, cwnd_usage_seq.</summary>
+    public uint MaxPacketsOut;
+    public SeqNumber UsageEnd;
+    public bool IsLimited;
+
+    public readonly bool InSlowStart => Cwnd < Ssthresh;
+
+    /// <summary>Whether slow start has not met a loss yet. Linux: tcp_in_initial_slowstart.</summary>
+    public readonly bool InInitialSlowStart => Ssthresh >= TcpConstants.InfiniteSsthresh;
+
+    /// <summary>Grows by what was acknowledged, up to the threshold. Returns what is left of it.</summary>
+    public uint SlowStart(uint acked)
+    {
+        uint cwnd = Math.Min(Cwnd + acked, Ssthresh);
+        acked -= cwnd - Cwnd;
+        Cwnd = Math.Min(cwnd, Clamp);
+        return acked;
+    }
+
+    /// <summary>Grows by one packet for each <paramref name="w"/> acknowledged.</summary>
+    public void Additive(uint w, uint acked)
+    {
+        // Credits that gathered at a higher w are applied gently.
+        if (Count >= w)
+        {
+            Count = 0;
+            Cwnd++;
+        }
+        Count += acked;
+        if (Count >= w)
+        {
+            uint delta = Count / w;
+            Count -= delta * w;
+            Cwnd += delta;
+        }
+        Cwnd = Math.Min(Cwnd, Clamp);
+    }
+}

@@ -1,0 +1,140 @@
+using System;
+using Millrace.Sched;
+
+namespace Millrace.Tcp;
+
+/// <summary>What the receiver owes the sender. Linux: ICSK_ACK_*.</summary>
+[Flags]
+internal enum AckPending : byte
+{
+    None = 0,
+
+    /// <summary>Data has come that is not acknowledged. Linux: ICSK_ACK_SCHED.</summary>
+    Scheduled = 1,
+    Timer = 2,
+
+    /// <summary>Data was pushed: reading it should acknowledge it. Linux: ICSK_ACK_PUSHED.</summary>
+    Pushed = 4,
+    Pushed2 = 8,
+
+    /// <summary>The next acknowledgement goes at once. Linux: ICSK_ACK_NOW.</summary>
+    Now = 16,
+    NoMemory = 32,
+}
+
+/// <summary>
+/// When an acknowledgement is sent: at once while the connection is young or the sender probes, delayed while the application answers
+/// by itself, with a delay that follows the distance of the segments.
+/// </summary>
+/// <remarks>RFC 1122 §4.2.3.2, RFC 5681 §4.2. Linux: icsk_ack, tcp_event_data_recv, tcp_incr_quickack.</remarks>
+internal struct DelayedAck
+{
+    /// <summary>Interactive exchanges after which answers carry the acknowledgements. Linux: TCP_PINGPONG_THRESH.</summary>
+    private const byte PingPongThreshold = 1;
+
+    public AckPending Pending;
+
+    /// <summary>Acknowledgements that go at once before delays begin. Linux: quick.</summary>
+    public byte Quick;
+
+    /// <summary>How interactive the connection is. Linux: pingpong.</summary>
+    public byte PingPong;
+
+    /// <summary>Times that the timer found the socket owned or came early. Linux: retry.</summary>
+    public byte Retry;
+
+    /// <summary>The delay in use, microseconds; 0 until the first data. Linux: ato.</summary>
+    public int Ato;
+
+    /// <summary>When the last data came. Linux: lrcvtime.</summary>
+    public Micros LastReceived;
+
+    /// <summary>An estimate of the sender's MSS, and the last segment's length. Linux: rcv_mss, last_seg_size.</summary>
+    public ushort RcvMss, LastSegment;
+
+    public readonly bool IsScheduled => (Pending & AckPending.Scheduled) != 0;
+
+    /// <summary>Linux: inet_csk_in_pingpong_mode.</summary>
+    public readonly bool InPingPong => PingPong >= PingPongThreshold;
+
+    public void EnterPingPong() => PingPong = PingPongThreshold;
+
+    public void ExitPingPong() => PingPong = 0;
+
+    /// <summary>The application has answered data that was received just before. Linux: inet_csk_inc_pingpong_cnt.</summary>
+    public void IncPingPong()
+    {
+        if (PingPong < byte.MaxValue)
+            PingPong++;
+    }
+
+    /// <summary>Whether the next acknowledgement goes at once. Linux: tcp_in_quickack_mode.</summary>
+    public readonly bool InQuickMode(bool routeAsks) => routeAsks || (Quick > 0 && !InPingPong);
+
+    /// <summary>Linux: tcp_incr_quickack.</summary>
+    public void IncreaseQuick(uint rcvWnd, int max)
+    {
+        uint count = RcvMss == 0 ? 2 : Math.Max(rcvWnd / (2u * RcvMss), 2);
+        byte quick = (byte)Math.Min(count, (uint)max);
+        if (quick > Quick)
+            Quick = quick;
+    }
+
+    /// <summary>Linux: tcp_enter_quickack_mode.</summary>
+    public void EnterQuickMode(uint rcvWnd, int max)
+    {
+        IncreaseQuick(rcvWnd, max);
+        ExitPingPong();
+        Ato = (int)TcpConstants.AckTimeoutMin.Value;
+    }
+
+    /// <summary>Data has come: schedules its acknowledgement and adapts the delay. Linux: tcp_event_data_recv.</summary>
+    public void OnDataReceived(Micros now, Micros rto, uint rcvWnd)
+    {
+        Pending |= AckPending.Scheduled;
+        int min = (int)TcpConstants.AckTimeoutMin.Value;
+        if (Ato == 0)
+        {
+            // The first data: slow start of the sender is fed with acknowledgements.
+            IncreaseQuick(rcvWnd, TcpConstants.MaxQuickAcks);
+            Ato = min;
+        }
+        else
+        {
+            long distance = (now - LastReceived).Value;
+            if (distance <= min / 2)
+            {
+                Ato = Ato / 2 + min / 2;
+            }
+            else if (distance < Ato)
+            {
+                Ato = (int)Math.Min(Ato / 2 + distance, rto.Value);
+            }
+            else if (distance > rto.Value)
+            {
+                // The sender has been idle for so long that it starts slowly again.
+                IncreaseQuick(rcvWnd, TcpConstants.MaxQuickAcks);
+            }
+        }
+        LastReceived = now;
+    }
+
+    /// <summary>An acknowledgement goes out with a packet. Linux: tcp_dec_quickack_mode and inet_csk_clear_xmit_timer(DACK).</summary>
+    public void OnAckSent(int segments)
+    {
+        if (Quick != 0)
+        {
+            if (segments >= Quick)
+            {
+                Quick = 0;
+                Ato = (int)TcpConstants.AckTimeoutMin.Value;
+            }
+            else
+            {
+                Quick -= (byte)segments;
+            }
+        }
+        Pending = AckPending.None;
+        Retry = 0;
+    }
+}

@@ -1,0 +1,135 @@
+using System;
+using System.Runtime.CompilerServices;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>
+/// What the receiver reports of its out-of-order queue: up to four ranges, the newest first, and the duplicate range of a DSACK.
+/// </summary>
+/// <remarks>RFC 2018 §4, RFC 2883. Linux: selective_acks, duplicate_sack, tcp_sack_new_ofo_skb, tcp_sack_maybe_coalesce.</remarks>
+internal sealed class SackState
+{
+    private Blocks _blocks;
+    private SeqRange _duplicate;
+
+    /// <summary>Ranges in the queue that are reported. Linux: num_sacks.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Whether a duplicate is to be reported, once. Linux: rx_opt.dsack.</summary>
+    public bool HasDuplicate { get; private set; }
+
+    public SeqRange this[int i] => _blocks[i];
+
+    /// <summary>ACKs that were left out because more segments were expected at once. Linux: compressed_ack.</summary>
+    public byte CompressedAcks;
+
+    /// <summary>RCV.NXT when compression began, and duplicates sent before it may. Linux: compressed_ack_rcv_nxt, dup_ack_counter.</summary>
+    public SeqNumber CompressedRcvNxt;
+    public byte DuplicateAcks;
+
+    /// <summary>When the compressed ACK goes; Never if none waits.</summary>
+    public Sched.Micros CompressedDeadline = Sched.Micros.Never;
+
+    /// <summary>Notes a segment that came too early. Adjacent ranges become one; the newest comes first. Linux: tcp_sack_new_ofo_skb.</summary>
+    public void Add(SeqRange range)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            ref SeqRange at = ref _blocks[i];
+            bool touches = range.Start <= at.End && at.Start <= range.End;
+            if (!touches)
+                continue;
+            at = new SeqRange(SeqNumber.Min(at.Start, range.Start), SeqNumber.Max(at.End, range.End));
+            MoveToFront(i);
+            Coalesce();
+            return;
+        }
+        if (Count == TcpOptions.MaxSackBlocks)
+            Count--;
+        for (int i = Count; i > 0; i--)
+            _blocks[i] = _blocks[i - 1];
+        _blocks[0] = range;
+        Count++;
+    }
+
+    /// <summary>Forgets what the sequence has caught up with. Linux: tcp_sack_remove.</summary>
+    public void OnAdvance(SeqNumber rcvNxt, bool queueIsEmpty)
+    {
+        if (queueIsEmpty)
+        {
+            Count = 0;
+            return;
+        }
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (rcvNxt < _blocks[i].Start)
+                _blocks[kept++] = _blocks[i];
+        }
+        Count = kept;
+    }
+
+    /// <summary>Notes a duplicate; one that touches what is noted already extends it. Linux: tcp_dsack_set, tcp_dsack_extend.</summary>
+    public void AddDuplicate(SeqRange range)
+    {
+        if (HasDuplicate && _duplicate.Start <= range.End && range.Start <= _duplicate.End)
+            range = new SeqRange(SeqNumber.Min(_duplicate.Start, range.Start), SeqNumber.Max(_duplicate.End, range.End));
+        else if (HasDuplicate)
+            return;
+        HasDuplicate = true;
+        _duplicate = range;
+    }
+
+    /// <summary>Sets the duplicate, whatever is noted.</summary>
+    public void SetDuplicate(SeqRange range)
+    {
+        HasDuplicate = true;
+        _duplicate = range;
+    }
+
+    public void ClearDuplicate() => HasDuplicate = false;
+
+    /// <summary>Fills <paramref name="target"/> with what is to be reported; returns how many.</summary>
+    public int Report(Span<SeqRange> target)
+    {
+        int n = 0;
+        if (HasDuplicate && target.Length > 0)
+            target[n++] = _duplicate;
+        for (int i = 0; i < Count && n < target.Length; i++)
+            target[n++] = _blocks[i];
+        return n;
+    }
+
+    private void MoveToFront(int index)
+    {
+        SeqRange block = _blocks[index];
+        for (int i = index; i > 0; i--)
+            _blocks[i] = _blocks[i - 1];
+        _blocks[0] = block;
+    }
+
+    // The first range may have grown into others.
+    private void Coalesce()
+    {
+        for (int i = 1; i < Count;)
+        {
+            SeqRange first = _blocks[0], at = _blocks[i];
+            if (first.Start > at.End || at.Start > first.End)
+            {
+                i++;
+                continue;
+            }
+            _blocks[0] = new SeqRange(SeqNumber.Min(first.Start, at.Start), SeqNumber.Max(first.End, at.End));
+            Count--;
+            for (int j = i; j < Count; j++)
+                _blocks[j] = _blocks[j + 1];
+        }
+    }
+
+    [InlineArray(TcpOptions.MaxSackBlocks)]
+    private struct Blocks
+    {
+        private SeqRange _first;
+    }
+}

@@ -1,0 +1,87 @@
+using System.Threading;
+using Millrace.Inet;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tracing;
+
+namespace Millrace.Tcp;
+
+/// <summary>A port and a place in the established table for a connection that is being opened.</summary>
+internal sealed partial class TcpProto : ITupleConflict
+{
+    /// <summary>Where the search for a port to the same peer goes on, by peer. RFC 6056 §3.3.4. Linux: table_perturb.</summary>
+    private readonly int[] _perturb = new int[1 << 12];
+
+    // Linux: inet_hash_connect.
+    private Errno HashConnect(Cpu cpu, TcpSock sk)
+    {
+        cpu.Trace(Tp.inet_hash_connect, sk);
+        if (sk.BindBucket is not null)
+            return TryHash(cpu, sk) ? Errno.OK : Errno.EADDRNOTAVAIL;
+        (int low, int high) = Sysctls.IpLocalPortRange;
+        int span = high - low + 1;
+        if (span > 1)
+            span &= ~1;
+        ulong offset = Sequences.PortOffset(sk.LocalAddr, sk.RemoteAddr, sk.RemotePort);
+        ref int perturb = ref _perturb[offset & (ulong)(_perturb.Length - 1)];
+        uint start = (uint)(Volatile.Read(ref perturb) + (int)(offset >> 32)) % (uint)span & ~1u;
+        // Even ports first: bind prefers the odd ones.
+        for (int parity = 0; parity < 2; parity++)
+        {
+            for (int i = 0; i < span; i += 2)
+            {
+                int port = low + (int)((start + (uint)i) % (uint)span) + parity;
+                if (port > high || Sysctls.IsReservedPort(port) || !Binds.TryGetForConnect(cpu, sk, (ushort)port))
+                    continue;
+                if (TryHash(cpu, sk))
+                {
+                    // The next connection to this peer begins behind this one, at a distance that nobody can tell.
+                    int step = i + 2;
+                    if (_random.Below(8u) == 0)
+                        step += 2 * (int)_random.Below(8u);
+                    Interlocked.Add(ref perturb, step);
+                    return Errno.OK;
+                }
+                Binds.PutPort(cpu, sk);
+            }
+        }
+        return Errno.EADDRNOTAVAIL;
+    }
+
+    // Linux: __inet_check_established.
+    private bool TryHash(Cpu cpu, TcpSock sk)
+    {
+        if (!Established.TryInsertUnique(cpu, sk, this))
+            return false;
+        cpu.Trace(Tp.inet_ehash_insert, sk);
+        return true;
+    }
+
+    // May a connection take a TIME_WAIT's place? RFC 6191: if timestamps prove that its segments are newer. Linux: tcp_twsk_unique.
+    bool ITupleConflict.MayReplace(Cpu cpu, SockCommon existing, SockCommon newcomer)
+    {
+        if (existing is not TcpTimeWaitSock { TsRecentStamp: > 0 } tw || newcomer is not TcpSock sk)
+            return false;
+        int reuse = Sysctls.TcpTwReuse;
+        if (reuse == 2 && !tw.LocalAddr.IsLoopback && !tw.RemoteAddr.IsLoopback)
+            reuse = 0;
+        if (reuse == 0)
+            return false;
+        long age = cpu.Now.Milliseconds + 1000 - tw.TsRecentStamp * 1000L;
+        if (age < Sysctls.TcpTwReuseDelay)
+            return false;
+        sk.Snd.Written = tw.SndNxt + 65535 + 2;
+        sk.TsRecent = tw.TsRecent;
+        sk.TsRecentStamp = tw.TsRecentStamp;
+        tw.Hold();
+        return true;
+    }
+
+    void ITupleConflict.OnReplaced(Cpu cpu, SockCommon existing)
+    {
+        var tw = (TcpTimeWaitSock)existing;
+        cpu.Mib.Inc(Mib.TcpExtTWRecycled);
+        EndTimeWait(cpu, tw);
+        tw.Put(cpu);
+    }
+}

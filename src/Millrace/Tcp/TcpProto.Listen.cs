@@ -1,0 +1,495 @@
+using System;
+using System.Diagnostics;
+using Millrace.Buffers;
+using Millrace.Inet;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>Passive open: listeners, request socks, accept. RFC 9293 §3.10.7.2 and the SYN-RECEIVED part of §3.10.7.4.</summary>
+internal sealed partial class TcpProto
+{
+    // ---- Listening ----
+
+    /// <summary>Linux: inet_csk_listen_start.</summary>
+    public Errno StartListening(Cpu cpu, TcpSock sk)
+    {
+        cpu.Trace(Tp.inet_csk_listen_start, sk);
+        sk.AcceptQueue ??= new AcceptQueue();
+        sk.AcceptQueue.Reopen();
+        sk.AcceptBacklog = 0;
+        sk.AcceptQueue.DeferAccept = sk.DeferAccept;
+        sk.Ack = default;
+        // First the state, then the port's last check: of two who race for it as listeners one loses.
+        sk.SetState(cpu, TcpState.Listen);
+        Errno error = Binds.GetPort(cpu, sk, sk.BindBucket?.Port ?? 0);
+        if (error != Errno.OK)
+        {
+            sk.StoreClosed(cpu);
+            return error;
+        }
+        sk.Route = null;
+        Listeners.Insert(cpu, sk);
+        return Errno.OK;
+    }
+
+    /// <summary>Ends everything that waits at a listener that has closed. Linux: inet_csk_listen_stop.</summary>
+    private void StopListening(Cpu cpu, TcpSock sk)
+    {
+        cpu.Trace(Tp.inet_csk_listen_stop, sk);
+        AcceptQueue queue = sk.AcceptQueue!;
+        queue.Close(cpu);
+        while (queue.Take(cpu, sk) is TcpSock child)
+        {
+            cpu.BhDisable();
+            child.Lock.Spin.Lock(cpu);
+            Debug.Assert(!child.Lock.IsOwned, "a connection that nobody has accepted has no owner");
+            ForgetChild(cpu, child);
+            child.Lock.Spin.Unlock(cpu);
+            cpu.BhEnable();
+            child.Put(cpu);
+        }
+    }
+
+    // Linux: inet_child_forget.
+    private void ForgetChild(Cpu cpu, TcpSock child)
+    {
+        child.Hold();
+        Disconnect(cpu, child);
+        child.Orphan();
+        System.Threading.Interlocked.Increment(ref _orphans);
+        Destroy(cpu, child);
+    }
+
+    // ---- SYN ----
+
+    /// <summary>
+    /// A SYN has come to a listener. None: it was taken, one way or the other. <see cref="SkBuff.ReopenIsn"/> tells the sequence number
+    /// with which it reopens a connection in TIME_WAIT. Linux: tcp_conn_request.
+    /// </summary>
+    public DropReason OnConnectionRequest(Cpu cpu, TcpSock listener, SkBuff skb)
+    {
+        cpu.Trace(Tp.tcp_conn_request, listener);
+        AcceptQueue queue = listener.AcceptQueue!;
+        IpAddr local = IpHeaders.Destination(skb), remote = IpHeaders.Source(skb);
+        if (remote.IsMulticast || !Routes.IsLocal(local))
+            return ListenDrop(cpu, DropReason.IpInvalidDest);
+        bool queueFull = queue.Pending >= listener.MaxAcceptBacklog;
+        if (queueFull && skb.ReopenIsn == 0)
+        {
+            cpu.Mib.Inc(Mib.TcpExtTCPReqQFullDrop);
+            return ListenDrop(cpu, DropReason.TcpListenOverflow);
+        }
+        if (listener.AcceptBacklog > listener.MaxAcceptBacklog)
+        {
+            cpu.Mib.Inc(Mib.TcpExtListenOverflows);
+            return ListenDrop(cpu, DropReason.TcpListenOverflow);
+        }
+        unsafe
+        {
+            TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader tcp);
+            TcpRequestSock request = NewRequest(cpu, listener, skb, tcp, local, remote);
+            request.Route = Routes.LookUpOutput(remote, local, listener.BoundIfIndex, listener.Has(SockFlags.LocalRoute));
+            if (request.Route is null)
+                return ListenDrop(cpu, DropReason.IpOutNoroutes);
+            cpu.Trace(Tp.secure_tcp_seq, request);
+            request.SndIsn = skb.ReopenIsn != 0
+                ? new SeqNumber(skb.ReopenIsn)
+                : Sequences.InitialSequence(local, request.LocalPort, remote, request.RemotePort);
+            ChooseWindow(listener, request);
+            if (!HashRequest(cpu, listener, request))
+                return DropReason.None;
+            Replies.SendSynAck(cpu, request);
+            request.Put(cpu);
+        }
+        return DropReason.None;
+    }
+
+    private static DropReason ListenDrop(Cpu cpu, DropReason reason)
+    {
+        cpu.Mib.Inc(Mib.TcpExtListenDrops);
+        return reason;
+    }
+
+    // Linux: inet_reqsk_alloc, tcp_openreq_init.
+    private TcpRequestSock NewRequest(Cpu cpu, TcpSock listener, SkBuff skb, in TcpHeader tcp, IpAddr local, IpAddr remote)
+    {
+        TcpOptions options = TcpOptions.Parse(tcp.Options);
+        listener.Hold();
+        var request = new TcpRequestSock(this)
+        {
+            Listener = listener,
+            LocalAddr = local,
+            RemoteAddr = remote,
+            LocalPort = tcp.DestinationPort,
+            RemotePort = tcp.SourcePort,
+            BoundIfIndex = listener.BoundIfIndex,
+            Family = listener.Family,
+            RcvIsn = tcp.Seq,
+            RcvNxt = tcp.Seq + 1,
+            HasTimestamps = options.HasTimestamp && Sysctls.TcpTimestamps != 0,
+            HasSack = options.SackPermitted && Sysctls.TcpSack,
+            HasWindowScaling = options.WindowScale >= 0 && Sysctls.TcpWindowScaling,
+            SynTos = IpHeaders.DsField(skb),
+            Timeout = TcpConstants.TimeoutInit,
+        };
+        cpu.Trace(Tp.inet_reqsk_alloc, request);
+        request.SetState();
+        if (request.HasTimestamps)
+        {
+            request.TsRecent = options.TsVal;
+            request.TsOffset = Sysctls.TcpTimestamps == 1 ? Sequences.TimestampOffset(local, remote) : 0;
+        }
+        if (request.HasWindowScaling)
+            request.SndWndScale = (byte)Math.Min(options.WindowScale, TcpConstants.MaxWindowScale);
+        ushort mss = options.Mss != 0 ? options.Mss : (ushort)TcpConstants.DefaultMss;
+        request.Mss = listener.UserMss != 0 && listener.UserMss < mss ? listener.UserMss : mss;
+        // RFC 3168 §6.1.1: both bits ask for it, on a SYN whose own packet is not marked.
+        bool asked = (tcp.Flags & (TcpFlags.Ece | TcpFlags.Cwr)) == (TcpFlags.Ece | TcpFlags.Cwr);
+        request.EcnOk = asked && Sysctls.TcpEcn != 0 && (request.SynTos & 3) == 0;
+        return request;
+    }
+
+    // Linux: tcp_openreq_init_rwin.
+    private void ChooseWindow(TcpSock listener, TcpRequestSock request)
+    {
+        int full = listener.FullReceiveSpace;
+        int mss = Replies.AdvertisedMss(request);
+        int clamp = listener.Rcv.WndClamp != 0 ? listener.Rcv.WndClamp : request.Route!.Metrics.Window;
+        if (listener.Has(SockFlags.RcvBufLocked) && (clamp > full || clamp == 0))
+            clamp = full;
+        TcpSock.SelectInitialWindow(Sysctls, full, mss - (request.HasTimestamps ? TcpConstants.TimestampOptionLength : 0),
+            request.HasWindowScaling, request.Route!.Metrics.InitRwnd, ref clamp, out request.RcvWnd, out request.RcvWndScale);
+        request.WndClamp = clamp;
+    }
+
+    // The request goes into the table, with its timer; a SYN that was sent twice finds the first. Linux: inet_csk_reqsk_queue_hash_add.
+    private bool HashRequest(Cpu cpu, TcpSock listener, TcpRequestSock request)
+    {
+        cpu.Trace(Tp.inet_csk_reqsk_queue_hash_add, request);
+        // One reference is the table's and timer's life, one this call's.
+        request.Publish(2);
+        if (!Established.TryInsertUnique(cpu, request))
+        {
+            request.Publish(1);
+            request.Put(cpu);
+            return false;
+        }
+        cpu.Trace(Tp.inet_ehash_insert, request);
+        request.Arm(cpu, Timers, cpu.Now + request.Timeout);
+        cpu.Trace(Tp.timer_start, request, 0, request.Timeout.Value);
+        listener.AcceptQueue!.AddPending();
+        return true;
+    }
+
+    /// <summary>Takes a request out of the table. True for the one caller who did. Linux: inet_csk_reqsk_queue_drop.</summary>
+    private bool DropRequest(Cpu cpu, TcpRequestSock request)
+    {
+        if (!Established.Remove(cpu, request))
+            return false;
+        EndRequest(cpu, request);
+        return true;
+    }
+
+    // It is out of the table: timer, count and first reference go.
+    private void EndRequest(Cpu cpu, TcpRequestSock request)
+    {
+        request.Disarm(cpu, Timers);
+        request.Listener.AcceptQueue!.RemovePending(request.Timeouts == 0);
+        request.Put(cpu);
+    }
+
+    /// <summary>Nobody has answered the SYN-ACK. Linux: reqsk_timer_handler.</summary>
+    public void OnRequestTimer(Cpu cpu, TcpRequestSock request)
+    {
+        TcpSock listener = request.Listener;
+        if (listener.State != TcpState.Listen)
+        {
+            DropRequest(cpu, request);
+            return;
+        }
+        AcceptQueue queue = listener.AcceptQueue!;
+        int most = listener.SynRetries != 0 ? listener.SynRetries : Sysctls.TcpSynackRetries;
+        most = PruneRetries(queue, listener, most);
+        int defer = queue.DeferAccept;
+        bool expire = request.Timeouts >= most && (defer == 0 || !request.Acked || request.Timeouts >= defer);
+        bool resend = defer == 0 || !request.Acked || request.Timeouts >= defer - 1;
+        cpu.Mib.Inc(Mib.TcpExtTCPTimeouts);
+        if (expire)
+        {
+            DropRequest(cpu, request);
+            return;
+        }
+        if (resend)
+            ResendSynAck(cpu, request);
+        if (request.Timeouts++ == 0)
+            queue.Aged();
+        request.Arm(cpu, Timers, cpu.Now + RequestTimeout(request));
+    }
+
+    // Half of the queue is kept for the young; the old go sooner if they are about to clog it. Linux: reqsk_timer_handler.
+    private static int PruneRetries(AcceptQueue queue, TcpSock listener, int most)
+    {
+        int pending = queue.Pending;
+        if (pending << 1 <= Math.Max(8, listener.MaxAcceptBacklog))
+            return most;
+        int young = queue.Young << 1;
+        while (most > 2 && pending >= young)
+        {
+            most--;
+            young <<= 1;
+        }
+        return most;
+    }
+
+    private Micros RequestTimeout(TcpRequestSock request) =>
+        Micros.Min(request.Timeout << request.Timeouts, Micros.FromMilliseconds(Sysctls.TcpRtoMaxMs));
+
+    // Linux: tcp_rtx_synack.
+    private void ResendSynAck(Cpu cpu, TcpRequestSock request)
+    {
+        Replies.SendSynAck(cpu, request);
+        cpu.Mib.Inc(Mib.TcpRetransSegs);
+        cpu.Mib.Inc(Mib.TcpExtTCPSynRetrans);
+        request.Retransmits++;
+    }
+
+    // ---- The ACK of the SYN-ACK ----
+
+    /// <summary>What a segment means to a request sock.</summary>
+    private enum RequestVerdict
+    {
+        /// <summary>The segment is to be dropped; an answer, if any, was sent.</summary>
+        Drop,
+
+        /// <summary>The listener answers, with a RST.</summary>
+        ToListener,
+
+        /// <summary>A connection was made, and is locked: the segment is its first.</summary>
+        Child,
+
+        /// <summary>Another CPU has just made the connection: look it up again.</summary>
+        Stolen,
+    }
+
+    /// <summary>Linux: tcp_check_req.</summary>
+    private RequestVerdict CheckRequest(Cpu cpu, TcpRequestSock request, SkBuff skb, in TcpHeader tcp, out TcpSock? child)
+    {
+        cpu.Trace(Tp.tcp_check_req, request);
+        child = null;
+        TcpOptions options = TcpOptions.Parse(tcp.Options);
+        bool sawTimestamp = options.HasTimestamp && request.HasTimestamps;
+        bool old = sawTimestamp && (int)(request.TsRecent - options.TsVal) > 0 && !tcp.Has(TcpFlags.Rst);
+        bool badEcho = sawTimestamp && options.TsEcr != 0 && !IsEchoOfSynAck(cpu, request, options.TsEcr);
+        TcpFlags flags = tcp.Flags & (TcpFlags.Rst | TcpFlags.Syn | TcpFlags.Ack);
+        SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
+        if (seq == request.RcvIsn && flags == TcpFlags.Syn && !old)
+        {
+            // The SYN again: so goes the SYN-ACK.
+            if (!RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+            {
+                ResendSynAck(cpu, request);
+                request.Arm(cpu, Timers, cpu.Now + RequestTimeout(request));
+            }
+            return RequestVerdict.Drop;
+        }
+        if ((flags & TcpFlags.Ack) != 0 && skb.Tcp.AckSeq != request.SndIsn + 1)
+            return RequestVerdict.ToListener;
+        if (old || badEcho || !IsInWindow(seq, end, request.RcvNxt, request.RcvNxt + Math.Min(request.RcvWnd, 65535)))
+            return RejectForRequest(cpu, request, flags, old, badEcho);
+        if (seq == request.RcvIsn)
+            flags &= ~TcpFlags.Syn;
+        if ((flags & (TcpFlags.Rst | TcpFlags.Syn)) != 0)
+        {
+            cpu.Mib.Inc(Mib.TcpAttemptFails);
+            return ResetEmbryo(cpu, request, skb, flags);
+        }
+        if ((flags & TcpFlags.Ack) == 0)
+            return RequestVerdict.Drop;
+        if (request.Timeouts < request.Listener.AcceptQueue!.DeferAccept && end == request.RcvIsn + 1)
+        {
+            request.Acked = true;
+            cpu.Mib.Inc(Mib.TcpExtTCPDeferAcceptDrop);
+            return RequestVerdict.Drop;
+        }
+        return MakeChild(cpu, request, skb, tcp, options, sawTimestamp, out child);
+    }
+
+    private static bool IsInWindow(SeqNumber seq, SeqNumber end, SeqNumber windowStart, SeqNumber windowEnd)
+    {
+        if (seq == windowStart)
+            return true;
+        if (end > windowStart && seq < windowEnd)
+            return true;
+        return seq == windowEnd && seq == end;
+    }
+
+    private static bool IsEchoOfSynAck(Cpu cpu, TcpRequestSock request, uint echo)
+    {
+        uint first = (uint)request.SynAckSent.Milliseconds + request.TsOffset, last = (uint)cpu.Now.Milliseconds + request.TsOffset;
+        return last - first >= echo - first;
+    }
+
+    private RequestVerdict RejectForRequest(Cpu cpu, TcpRequestSock request, TcpFlags flags, bool old, bool badEcho)
+    {
+        if ((flags & TcpFlags.Rst) == 0
+            && !RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+            AckForRequest(cpu, request);
+        if (old)
+            cpu.Mib.Inc(Mib.TcpExtPAWSEstab);
+        else if (badEcho)
+            cpu.Mib.Inc(Mib.TcpExtTSEcrRejected);
+        return RequestVerdict.Drop;
+    }
+
+    // Linux: tcp_v4_reqsk_send_ack.
+    private void AckForRequest(Cpu cpu, TcpRequestSock request) => Replies.SendAck(cpu,
+        new AckReply(request.LocalAddr, request.LocalPort, request.RemoteAddr, request.RemotePort, request.SndIsn + 1, request.RcvNxt,
+            (ushort)(request.RcvWnd >> request.RcvWndScale))
+        {
+            HasTimestamp = request.HasTimestamps,
+            TsVal = (uint)cpu.Now.Milliseconds + request.TsOffset,
+            TsEcr = request.TsRecent,
+            IfIndex = request.BoundIfIndex,
+        });
+
+    private RequestVerdict ResetEmbryo(Cpu cpu, TcpRequestSock request, SkBuff skb, TcpFlags flags)
+    {
+        if ((flags & TcpFlags.Rst) == 0)
+            Replies.SendReset(cpu, skb);
+        if (!DropRequest(cpu, request))
+            return RequestVerdict.Stolen;
+        cpu.Mib.Inc(Mib.TcpExtEmbryonicRsts);
+        return RequestVerdict.Drop;
+    }
+
+    private RequestVerdict MakeChild(Cpu cpu, TcpRequestSock request, SkBuff skb, in TcpHeader tcp, in TcpOptions options, bool sawTimestamp,
+        out TcpSock? child)
+    {
+        TcpSock listener = request.Listener;
+        cpu.Trace(Tp.tcp_v4_syn_recv_sock, request);
+        child = null;
+        if (listener.AcceptBacklog > listener.MaxAcceptBacklog)
+        {
+            cpu.Mib.Inc(Mib.TcpExtListenOverflows);
+            cpu.Mib.Inc(Mib.TcpExtListenDrops);
+            if (Sysctls.TcpAbortOnOverflow)
+                return ResetEmbryo(cpu, request, skb, TcpFlags.None);
+            request.Acked = true;
+            return RequestVerdict.Drop;
+        }
+        TcpSock made = CreateChild(cpu, request, skb, tcp);
+        made.Lock.Spin.Lock(cpu);
+        cpu.Trace(Tp.inet_ehash_insert, made);
+        if (!Established.TryReplace(cpu, request, made))
+        {
+            // Another CPU was quicker with the same ACK.
+            Discard(cpu, made);
+            return RequestVerdict.Stolen;
+        }
+        Binds.Inherit(cpu, made, listener);
+        if (sawTimestamp && skb.Tcp.Seq <= request.RcvNxt)
+            made.TsRecent = options.TsVal;
+        made.SynAckSent = request.Retransmits == 0 ? request.SynAckSent : Micros.Zero;
+        cpu.Trace(Tp.inet_csk_complete_hashdance, made);
+        request.Hold();
+        EndRequest(cpu, request);
+        bool queued = listener.AcceptQueue!.TryAdd(cpu, listener, made);
+        request.Put(cpu);
+        if (queued)
+        {
+            child = made;
+            return RequestVerdict.Child;
+        }
+        // The listener has closed meanwhile.
+        ForgetChild(cpu, made);
+        made.Lock.Spin.Unlock(cpu);
+        made.Put(cpu);
+        return RequestVerdict.Drop;
+    }
+
+    private static void Discard(Cpu cpu, TcpSock made)
+    {
+        made.Lock.Spin.Unlock(cpu);
+        made.Put(cpu);
+        made.Put(cpu);
+    }
+
+    // A full sock from a request and its listener. Linux: tcp_create_openreq_child, tcp_v4_syn_recv_sock.
+    private TcpSock CreateChild(Cpu cpu, TcpRequestSock request, SkBuff skb, in TcpHeader tcp)
+    {
+        TcpSock listener = request.Listener;
+        var sk = (TcpSock)Allocate(cpu);
+        cpu.Trace(Tp.tcp_create_openreq_child, request);
+        sk.CopyFromListener(listener);
+        sk.LocalAddr = sk.SourceAddr = request.LocalAddr;
+        sk.RemoteAddr = request.RemoteAddr;
+        sk.LocalPort = request.LocalPort;
+        sk.RemotePort = request.RemotePort;
+        sk.BoundIfIndex = request.BoundIfIndex;
+        sk.AfOps = request.AfOps;
+        ResetConnection(sk);
+        sk.StartIn(cpu, TcpState.SynRecv);
+        cpu.Mib.Inc(Mib.TcpPassiveOpens);
+        sk.AdoptRequest(cpu, request, skb, tcp);
+        // One reference is the connection's own, one the caller's.
+        sk.Publish(2);
+        return sk;
+    }
+
+    // ---- Accept ----
+
+    // Linux: inet_csk_accept.
+    public override Sock? Accept(ref TaskContext context, Sock sock, bool nonBlocking, out Errno error)
+    {
+        var sk = (TcpSock)sock;
+        context.Cpu.Trace(Tp.inet_csk_accept, sk);
+        sk.LockSock(ref context);
+        TcpSock? child = null;
+        error = Errno.EINVAL;
+        if (sk.State == TcpState.Listen)
+        {
+            AcceptQueue queue = sk.AcceptQueue!;
+            error = queue.IsEmpty ? WaitForConnection(ref context, sk, nonBlocking) : Errno.OK;
+            if (error == Errno.OK)
+                child = (TcpSock?)queue.Take(context.Cpu, sk);
+            // Of two who were woken, one may find nothing; and who leaves while more wait passes the wake-up on.
+            if (error == Errno.OK && child is null)
+                error = Errno.EAGAIN;
+            if (!queue.IsEmpty)
+                sk.HandOver(context.Cpu, sk.Rcv.Nxt);
+        }
+        sk.ReleaseSock(context.Cpu);
+        return child;
+    }
+
+    // Linux: inet_csk_wait_for_connect. Exclusive: one connection wakes one task, first come first served.
+    private static Errno WaitForConnection(ref TaskContext context, TcpSock sk, bool nonBlocking)
+    {
+        Micros deadline = sk.ReceiveDeadline(context.Cpu, nonBlocking);
+        if (deadline == Micros.Zero)
+            return Errno.EAGAIN;
+        Socket socket = sk.Socket!;
+        while (true)
+        {
+            Cpu cpu = context.Cpu;
+            socket.Wait.Prepare(cpu, context.Task, PollEvents.Readable | PollEvents.Terminal, exclusive: true);
+            sk.ReleaseSock(cpu);
+            if (sk.AcceptQueue!.IsEmpty)
+                Scheduler.ScheduleTimeout(ref context, deadline, "inet_csk_accept");
+            sk.LockSock(ref context);
+            socket.Wait.Finish(context.Cpu, context.Task);
+            if (!sk.AcceptQueue.IsEmpty)
+                return Errno.OK;
+            if (sk.State != TcpState.Listen)
+                return Errno.EINVAL;
+            if (context.Task.SignalPending)
+                return Sock.InterruptedErrno(deadline);
+            if (context.Cpu.Now >= deadline)
+                return Errno.EAGAIN;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+using Millrace.Inet;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>
+/// A connection of which only the SYN has come: what the SYN said, and the timer that repeats the answer. It stands in the established
+/// table in the place that the connection will have.
+/// </summary>
+/// <remarks>Linux: tcp_request_sock, inet_request_sock, request_sock. Guarded by its own lock, because ACKs meet it without the listener's.</remarks>
+internal sealed class TcpRequestSock(TcpProto tcp) : SockCommon
+{
+    public TcpSock Listener = null!;
+
+    /// <summary>The peer's initial sequence number, and ours. Linux: rcv_isn, snt_isn.</summary>
+    public SeqNumber RcvIsn, SndIsn;
+
+    /// <summary>RCV.NXT. Linux: rcv_nxt.</summary>
+    public SeqNumber RcvNxt;
+
+    public uint TsRecent, TsOffset, RcvWnd;
+
+    /// <summary>When the SYN-ACK was first sent; 0 if never. Linux: snt_synack.</summary>
+    public Micros SynAckSent;
+    public Micros LastOutOfWindowAck = Micros.Never;
+    public Micros Timeout;
+
+    public int WndClamp;
+    public ushort Mss;
+    public byte SndWndScale, RcvWndScale;
+
+    /// <summary>Times that the timer has expired, and SYN-ACKs repeated. Linux: num_timeout, num_retrans.</summary>
+    public byte Timeouts, Retransmits;
+
+    /// <summary>The SYN's TOS. Linux: syn_tos.</summary>
+    public byte SynTos;
+
+    public bool HasTimestamps, HasSack, HasWindowScaling, EcnOk;
+
+    /// <summary>The handshake's ACK has come and was ignored: DEFER_ACCEPT, or a full queue. Linux: acked.</summary>
+    public bool Acked;
+
+    /// <summary>Its place in the listener's count is given up. Set once, by whoever takes it out of the table.</summary>
+    public bool Removed;
+    public byte[]? SavedSyn;
+    public Route? Route;
+
+    public AfOps AfOps => tcp.AfOpsOf(RemoteAddr);
+
+    public void SetState() => StoreState(TcpState.NewSynRecv);
+
+    public FlowKey Key => new(RemoteAddr, RemotePort, LocalAddr, LocalPort, BoundIfIndex);
+
+    /// <summary>Linux: reqsk_timer_handler.</summary>
+    internal override void Fire(Cpu cpu)
+    {
+        cpu.Trace(Tp.reqsk_timer_handler, this);
+        tcp.OnRequestTimer(cpu, this);
+        Put(cpu);
+    }
+
+    public void Arm(Cpu cpu, TimerService timers, Micros at) => ArmNode(cpu, timers, at);
+
+    public void Disarm(Cpu cpu, TimerService timers) => DisarmNode(cpu, timers);
+
+    protected override void OnLastPut(Cpu cpu)
+    {
+        Listener.Put(cpu);
+        Route = null;
+        SavedSyn = null;
+    }
+}

@@ -1,0 +1,425 @@
+using System;
+using System.Diagnostics;
+using Millrace.Buffers;
+using Millrace.Inet;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>What the options of the handshake have settled. Linux: tcp_options_received.</summary>
+[Flags]
+internal enum TcpFeatures : ushort
+{
+    None = 0,
+    Timestamps = 1,
+    Sack = 2,
+    WindowScaling = 4,
+
+    /// <summary>The peer has sent DSACK. Linux: TCP_DSACK_SEEN.</summary>
+    DsackSeen = 8,
+
+    /// <summary>The last segment carried a timestamp. Linux: saw_tstamp.</summary>
+    SawTimestamp = 16,
+
+    /// <summary>A DSACK block is to be sent. Linux: rx_opt.dsack.</summary>
+    SendDsack = 32,
+}
+
+/// <summary>How small segments are held back. Linux: TCP_NAGLE_*.</summary>
+[Flags]
+internal enum NagleFlags : byte
+{
+    None = 0,
+
+    /// <summary>TCP_NODELAY.</summary>
+    Off = 1,
+
+    /// <summary>TCP_CORK.</summary>
+    Cork = 2,
+
+    /// <summary>What is queued goes now, cork or not.</summary>
+    Push = 4,
+}
+
+/// <summary>What softirq left to the owner of the socket. Linux: TCPF_*_DEFERRED of sk_tsq_flags.</summary>
+[Flags]
+internal enum DeferredWorkFlags
+{
+    None = 0,
+
+    /// <summary>A deadline has come.</summary>
+    Timer = 1,
+    MtuReduced = 2,
+
+    /// <summary>The layers below have room again. Linux: TCP_TSQ_DEFERRED.</summary>
+    SmallQueue = 4,
+
+    /// <summary>One ACK is due for all of the backlog. Linux: TCP_ACK_DEFERRED.</summary>
+    Ack = 8,
+}
+
+/// <summary>What the one retransmit timer is armed for. Linux: ICSK_TIME_*.</summary>
+internal enum TimerEvent : byte
+{
+    None,
+    Retransmit,
+    Probe0,
+    LossProbe,
+    Reordering,
+}
+
+/// <summary>
+/// A TCP connection, or a listener. Composed of small structs that own their numbers and rules; the partial files hold the
+/// orchestration: input, output, recovery, timers.
+/// </summary>
+/// <remarks>
+/// Linux: tcp_sock. RFC 9293. Everything is touched by the owner of the socket, or under its spinlock while nobody owns it, unless it
+/// says else.
+/// </remarks>
+internal sealed partial class TcpSock : InetConnectionSock
+{
+    // ---- Sequence space ----
+
+    public SendSpace Snd;
+    public ReceiveSpace Rcv;
+
+    // ---- Segments and options ----
+
+    /// <summary>The MSS in use, options taken off; and the one that the path's MTU allows. Linux: mss_cache, icsk_mtup.</summary>
+    public int MssCache = TcpConstants.DefaultMss;
+
+    /// <summary>The path MTU that <see cref="MssCache"/> was computed from. Linux: icsk_pmtu_cookie.</summary>
+    public int PathMtu;
+
+    /// <summary>TCP_MAXSEG; the peer's limit; what we advertise. Linux: rx_opt.user_mss, rx_opt.mss_clamp, advmss.</summary>
+    public ushort UserMss, MssClamp, AdvMss;
+
+    /// <summary>Segments of the super-packet that the send loop aims at. Linux: gso_segs.</summary>
+    public ushort GsoSegments;
+
+    /// <summary>Bytes of the TCP header with the options that every segment carries. Linux: tcp_header_len.</summary>
+    public ushort HeaderLength = TcpHeader.MinLength;
+
+    public TcpFeatures Features;
+    public NagleFlags Nagle;
+    public DeferredWorkFlags Deferred;
+
+    // ---- Timestamps ----
+
+    /// <summary>TS.Recent and when it was set, in seconds of the host's clock. Linux: ts_recent, ts_recent_stamp.</summary>
+    public uint TsRecent;
+    public int TsRecentStamp;
+
+    /// <summary>TSval and TSecr of the segment at hand. Linux: rcv_tsval, rcv_tsecr.</summary>
+    public uint RcvTsVal, RcvTsEcr;
+
+    /// <summary>The connection's own offset of its timestamps, milliseconds. Linux: tsoffset.</summary>
+    public uint TsOffset;
+
+    // ---- Receiving ----
+
+    public DelayedAck Ack;
+
+    /// <summary>Segments that came too early. Linux: out_of_order_queue.</summary>
+    public SeqTree OutOfOrder;
+
+    /// <summary>What the SACK option will say; made when the first hole appears.</summary>
+    public SackState? SackOut;
+
+    /// <summary>Urgent data: none, expected, or the byte itself. Linux: urg_data.</summary>
+    public ushort UrgData;
+
+    public ReceiveSpaceEstimator RcvSpace;
+
+    /// <summary>The receive buffer's growth has been looked at. Linux: scaling_ratio.</summary>
+    public byte ScalingRatio = DefaultScalingRatio;
+
+    /// <summary>Linux: rcv_rtt_est.</summary>
+    public ReceiveRtt RcvRtt;
+
+    // ---- Sending ----
+
+    /// <summary>Written and not sent yet, in order. Linux: sk_write_queue.</summary>
+    public readonly SkBuffHead WriteQueue = new();
+
+    /// <summary>Null while nothing is in flight.</summary>
+    public LossRecovery? Recovery;
+
+    public CongestionWindow Cc;
+    public RttEstimator Rtt;
+    public MinFilter MinRtt;
+    public CaState CaState;
+
+    /// <summary>Linux: reordering, reord_seen.</summary>
+    public byte ReorderingSeen;
+    public ushort Reordering = 3;
+
+    /// <summary>RACK's reordering window in quarters of the least round trip. Linux: reo_wnd_steps, reo_wnd_persist.</summary>
+    public byte RackSteps = 1, RackPersist;
+
+    public CongestionControl? Congestion;
+
+    /// <summary>Packets sent and not acknowledged, SACKed, known lost, retransmitted. Linux: packets_out and its kin.</summary>
+    public uint PacketsOut, SackedOut, LostOut, RetransOut;
+
+    /// <summary>Totals: packets delivered, of those marked, lost. Linux: delivered, delivered_ce, lost.</summary>
+    public uint Delivered, DeliveredCe, Lost;
+
+    /// <summary>The delivery-rate estimator. Linux: first_tx_mstamp, delivered_mstamp, app_limited, rate_delivered, rate_interval_us.</summary>
+    public long FirstTxTime, DeliveredTime;
+    public uint AppLimited, RateDelivered, RateIntervalUs;
+    public bool RateAppLimited;
+
+    /// <summary>The clock as of the event at hand. Linux: tcp_mstamp.</summary>
+    public Micros Time;
+
+    /// <summary>When data was last sent, received, acknowledged. Linux: lsndtime, rcv_tstamp.</summary>
+    public Micros LastSent, LastAckReceived;
+
+    /// <summary>When the next packet may leave. Linux: tcp_wstamp_ns.</summary>
+    public Micros PacingNext;
+
+    // ---- Timers ----
+
+    public Micros Rto = TcpConstants.TimeoutInit;
+
+    /// <summary>Timeouts in a row; probes in a row; exponent of the backoff. Linux: icsk_retransmits, icsk_probes_out, icsk_backoff.</summary>
+    public byte Retransmits, ProbesOut, Backoff;
+
+    public TimerEvent PendingTimer;
+
+    /// <summary>Deadlines; Never if not armed. Linux: icsk_timeout, icsk_ack.timeout, sk_timer, pacing_timer, compressed_ack_timer.</summary>
+    public Micros WriteDeadline = Micros.Never, AckDeadline = Micros.Never, KeepAliveDeadline = Micros.Never,
+        PacingDeadline = Micros.Never;
+
+    /// <summary>When the peer's window first was zero with data to send. Linux: icsk_probes_tstamp.</summary>
+    public Micros ProbesStart;
+
+    // ---- Options that most connections leave alone ----
+
+    /// <summary>Milliseconds; 0 for the system's. Linux: icsk_user_timeout.</summary>
+    public uint UserTimeout;
+
+    /// <summary>Linux: icsk_syn_retries; 0 for the system's.</summary>
+    public byte SynRetries;
+
+    /// <summary>TCP_DEFER_ACCEPT on the listener's side is in its queue; here the retransmissions of the SYN-ACK. Linux: rskq_defer_accept.</summary>
+    public byte DeferAccept;
+
+    /// <summary>TCP_LINGER2: seconds; 0 the system's, −1 none. Linux: linger2.</summary>
+    public int Linger2;
+
+    /// <summary>Linux: notsent_lowat; 0 for the system's.</summary>
+    public uint NotsentLowat;
+
+    /// <summary>Options and state of few connections; made when first needed.</summary>
+    public RareTcpState? Rare;
+
+    // ---- Statistics for tcp_info ----
+
+    public TcpStatistics Stats;
+
+    public TcpSock(TcpProto proto)
+        : base(proto)
+    {
+        Tcp = proto;
+    }
+
+    /// <summary>The protocol, with everything that a connection shares with the others of its stack.</summary>
+    public TcpProto Tcp { get; }
+
+    public override bool IsStream => true;
+
+    public bool HasTimestamps => (Features & TcpFeatures.Timestamps) != 0;
+
+    public bool HasSack => (Features & TcpFeatures.Sack) != 0;
+
+    public bool SawTimestamp => (Features & TcpFeatures.SawTimestamp) != 0;
+
+    public void SetFeature(TcpFeatures feature, bool on) => Features = on ? Features | feature : Features & ~feature;
+
+    /// <summary>Packets in flight. RFC 6675's pipe. Linux: tcp_packets_in_flight.</summary>
+    public uint PacketsInFlight => PacketsOut - LeftOut + RetransOut;
+
+    /// <summary>Packets that have left the network. Linux: tcp_left_out.</summary>
+    public uint LeftOut => SackedOut + LostOut;
+
+    public uint MinRttUs => MinRtt.Value == 0 && !Rtt.HasSample ? TcpConstants.UnknownRtt : MinRtt.Value;
+
+    public bool InReduction => CaState is CaState.Cwr or CaState.Recovery;
+
+    /// <summary>The window after a reduction may not be smaller than what slow start would allow. Linux: tcp_current_ssthresh.</summary>
+    public uint CurrentSsthresh => InReduction ? Cc.Ssthresh : Math.Max(Cc.Ssthresh, (Cc.Cwnd >> 1) + (Cc.Cwnd >> 2));
+
+    /// <summary>Whether the window, rather than the application, limits the connection. Linux: tcp_is_cwnd_limited.</summary>
+    public bool IsCwndLimited => Cc.IsLimited || (Cc.InSlowStart && Cc.Cwnd < 2 * Cc.MaxPacketsOut);
+
+    /// <summary>The first buffer to be sent. Linux: tcp_send_head.</summary>
+    public SkBuff? SendHead => WriteQueue.First;
+
+    public bool IsRtxEmpty => Recovery is null || Recovery.Queue.IsEmpty;
+
+    /// <summary>Linux: tcp_rtx_and_write_queues_empty.</summary>
+    public bool NothingQueued => IsRtxEmpty && WriteQueue.IsEmpty;
+
+    public bool InUrgentMode => Snd.Up > Snd.Una && Snd.Up != Snd.Una && HasUrgent;
+
+    private bool HasUrgent => Rare is { UrgentSent: true };
+
+    /// <summary>Bytes written and not sent. Linux: tcp_notsent_bytes.</summary>
+    public uint NotSentBytes => (uint)(Snd.Written - Snd.Nxt);
+
+    /// <summary>The clock for this event. Linux: tcp_mstamp_refresh.</summary>
+    public void RefreshTime(Cpu cpu) => Time = cpu.Now;
+
+    /// <summary>The timestamp that a segment sent now carries. Linux: tcp_time_stamp_ms plus tsoffset.</summary>
+    public uint TimestampOf(Micros time) => (uint)time.Milliseconds + TsOffset;
+
+    /// <summary>Gives the connection what it needs while something is in flight.</summary>
+    public LossRecovery AttachRecovery(Cpu cpu) => Recovery ??= Tcp.Recoveries.Take(cpu);
+
+    /// <summary>Returns what only a connection with packets in flight needs.</summary>
+    public void DetachRecovery(Cpu cpu)
+    {
+        if (Recovery is not { } recovery)
+            return;
+        Debug.Assert(recovery.Queue.IsEmpty, "nothing is in flight");
+        Recovery = null;
+        Tcp.Recoveries.Return(cpu, recovery);
+    }
+
+    /// <summary>Changes the state, the counters that follow it, and, for CLOSE, the tables. Linux: tcp_set_state.</summary>
+    public void SetState(Cpu cpu, TcpState next)
+    {
+        TcpState previous = State;
+        cpu.Trace(Tp.tcp_set_state, this, (long)previous, (long)next);
+        Debug.Assert(TcpStateMachine.Allows(previous, next), "an arrow of RFC 9293 §3.3.2");
+        switch (next)
+        {
+            case TcpState.Established:
+                if (previous != TcpState.Established)
+                    cpu.Mib.Inc(Mib.TcpCurrEstab);
+                break;
+            case TcpState.CloseWait:
+                if (previous == TcpState.SynRecv)
+                    cpu.Mib.Inc(Mib.TcpCurrEstab);
+                break;
+            case TcpState.Close:
+                if (previous is TcpState.CloseWait or TcpState.Established)
+                    cpu.Mib.Inc(Mib.TcpEstabResets);
+                Tcp.Unhash(cpu, this);
+                if (BindBucket is not null && !BindPortLocked)
+                    Tcp.Binds.PutPort(cpu, this);
+                LeaveEstablished(cpu, previous);
+                break;
+            default:
+                LeaveEstablished(cpu, previous);
+                break;
+        }
+        StoreState(next);
+        cpu.Trace(Tp.inet_sock_set_state, this, (long)previous, (long)next);
+    }
+
+    /// <summary>Sets the first state of a connection that a listener has made: no arrow of the diagram leads there.</summary>
+    public void StartIn(Cpu cpu, TcpState state)
+    {
+        TcpState previous = State;
+        StoreState(state);
+        cpu.Trace(Tp.inet_sock_set_state, this, (long)(state == TcpState.SynRecv ? TcpState.Listen : previous), (long)state);
+    }
+
+    /// <summary>A listener that could not start: back to CLOSE, without anything that listening began.</summary>
+    public void StoreClosed(Cpu cpu)
+    {
+        StoreState(TcpState.Close);
+        cpu.Trace(Tp.inet_sock_set_state, this, (long)TcpState.Listen, (long)TcpState.Close);
+    }
+
+    /// <summary>What a connection has from the socket that listened for it. Linux: sk_clone_lock.</summary>
+    public void CopyFromListener(TcpSock listener)
+    {
+        Family = listener.Family;
+        Credentials = listener.Credentials;
+        ReceiveBuffer = listener.ReceiveBuffer;
+        SendBuffer = listener.SendBuffer;
+        Flags = listener.Flags & ~(SockFlags.Dead | SockFlags.Done | SockFlags.NoSpace);
+        ReuseAddr = listener.ReuseAddr;
+        ReusePort = listener.ReusePort;
+        ReceiveTimeout = listener.ReceiveTimeout;
+        SendTimeout = listener.SendTimeout;
+        ReceiveLowWater = listener.ReceiveLowWater;
+        LingerTime = listener.LingerTime;
+        Mark = listener.Mark;
+        Priority = listener.Priority;
+        MaxPacingRate = listener.MaxPacingRate;
+        PacingRate = listener.MaxPacingRate;
+        IsPaced = listener.IsPaced;
+        InetFlags = listener.InetFlags;
+        Tos = listener.Tos;
+        TrafficClass = listener.TrafficClass;
+        Ttl = listener.Ttl;
+        HopLimit = listener.HopLimit;
+        MinTtl = listener.MinTtl;
+        PathMtuDiscovery = listener.PathMtuDiscovery;
+        PathMtuDiscovery6 = listener.PathMtuDiscovery6;
+        BindAddressLocked = listener.BindAddressLocked;
+        UserMss = listener.UserMss;
+        UserTimeout = listener.UserTimeout;
+        SynRetries = listener.SynRetries;
+        Linger2 = listener.Linger2;
+        NotsentLowat = listener.NotsentLowat;
+        Nagle = listener.Nagle & (NagleFlags.Off | NagleFlags.Cork);
+        CongestionName = listener.CongestionName;
+        Rare = listener.Rare?.Clone();
+        SeedIpId((ushort)listener.TakeIpIds(1));
+    }
+
+    private static void LeaveEstablished(Cpu cpu, TcpState previous)
+    {
+        if (previous is TcpState.Established or TcpState.CloseWait)
+            cpu.Mib.Add(Mib.TcpCurrEstab, -1);
+    }
+
+    public override Errno StartListening(Cpu cpu) => Tcp.StartListening(cpu, this);
+
+    protected override int MinimumBuffer(bool receive) => receive ? Tcp.Sysctls.TcpRmem.Min : Tcp.Sysctls.TcpWmem.Min;
+
+    /// <summary>Held to at the end of every entry from outside, in debug builds.</summary>
+    [Conditional("DEBUG")]
+    public void AssertInvariants()
+    {
+        Debug.Assert(Snd.Una <= Snd.Nxt, "SND.UNA never passes SND.NXT");
+        Debug.Assert(Snd.Nxt <= Snd.Written || State is TcpState.Listen or TcpState.Close, "nothing is sent that was not written");
+        Debug.Assert(LeftOut <= PacketsOut, "no more packets have left the network than were sent");
+        Debug.Assert(SackedOut <= PacketsOut && LostOut <= PacketsOut, "the scoreboard counts packets that are out");
+        Debug.Assert(PacketsOut == 0 == IsRtxEmpty, "packets are out exactly while the retransmit queue holds them");
+        Debug.Assert(Rcv.Copied <= Rcv.Nxt || State is TcpState.Listen or TcpState.Close, "nothing is read that has not come");
+        Debug.Assert(ReceiveAllocated >= 0 && WriteQueued >= 0 && ForwardAllocated >= 0, "no account is overdrawn");
+    }
+}
+
+/// <summary>What tcp_info tells and nothing else needs. Linux: the counters of tcp_sock.</summary>
+internal struct TcpStatistics
+{
+    public ulong BytesReceived, BytesAcked, BytesSent, BytesRetransmitted;
+    public uint SegmentsIn, SegmentsOut, DataSegmentsIn, DataSegmentsOut, TotalRetransmits, DsackDuplicates, OutOfOrderReceived;
+    public uint WindowReductions;
+    public ushort TotalRto, TotalRtoRecoveries;
+    public uint TotalRtoTimeMs;
+    public Micros RtoStart;
+
+    /// <summary>What the sender has been limited by, and for how long. Linux: chrono_type, chrono_start, chrono_stat.</summary>
+    public Chrono Chrono;
+
+    /// <summary>Counts a segment that came in. Linux: tcp_segs_in.</summary>
+    public void CountIn(SkBuff skb)
+    {
+        uint segments = Math.Max(1u, skb.GsoSegs);
+        SegmentsIn += segments;
+        if (skb.Length > TcpHeader.MaxLength || skb.Tcp.EndSeq != skb.Tcp.Seq)
+            DataSegmentsIn += segments;
+    }
+}

@@ -1,0 +1,44 @@
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Wire;
+
+namespace Millrace.Tcp;
+
+/// <summary>
+/// What remains of a connection after both sides have closed, or after ours has and nobody holds the socket: enough to answer late
+/// segments, and to keep the 4-tuple from being used again too soon.
+/// </summary>
+/// <remarks>Linux: tcp_timewait_sock, inet_timewait_sock. RFC 9293 §3.6.1.</remarks>
+internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
+{
+    public SeqNumber RcvNxt, SndNxt;
+    public uint RcvWnd, TsRecent, TsOffset;
+
+    /// <summary>Seconds of the host's clock; 0 if the connection had no timestamps.</summary>
+    public int TsRecentStamp;
+    public Micros LastOutOfWindowAck = Micros.Never;
+
+    /// <summary>The owner of the port, as the mini-sock counts.</summary>
+    public Inet.BindBucket? BindBucket;
+    public Inet.BindOwner BindOwner;
+    public bool BoundByBind;
+
+    /// <summary>FIN_WAIT2 while the peer's FIN is still to come, then TIME_WAIT. Linux: tw_substate.</summary>
+    public TcpState Substate;
+    public byte RcvWndScale, Tos;
+    public uint Mark;
+
+    /// <summary>The mini-sock's end has been decided. Guarded by the death row's lock.</summary>
+    public bool IsDead;
+
+    /// <summary>When it ends. Linux: tw_timer.expires.</summary>
+    public Micros Deadline;
+
+    public bool HasTimestamps => TsRecentStamp != 0;
+
+    public void SetState() => StoreState(TcpState.TimeWait);
+
+    internal override void Fire(Cpu cpu) => throw new System.InvalidOperationException("a mini-sock's life is kept by the death row");
+
+    protected override void OnLastPut(Cpu cpu) => tcp.TimeWaits.OnFreed();
+}
