@@ -206,4 +206,19 @@ internal ref struct TaskContext(Cpu cpu, TaskStruct task)
 {
     public Cpu Cpu = cpu;
     public readonly TaskStruct Task = task;
+
+    /// <summary>Gives the CPU up for as long as user code runs, which may block, throw, or call the stack.</summary>
+    public readonly CpuSet ExitToUser()
+    {
+        CpuSet set = Cpu.Set;
+        set.Release(Cpu);
+        return set;
+    }
+
+    /// <summary>Takes a CPU again after <see cref="ExitToUser"/>.</summary>
+    public void ReturnFromUser(CpuSet set)
+    {
+        Cpu = set.Acquire();
+        Cpu.Task = Task;
+    }
 }

@@ -10,6 +10,13 @@ internal abstract class PollTable
     public abstract void Wait(Cpu cpu, ref WaitQueueHead queue);
 }
 
+/// <summary>Somebody who keeps a file in mind without holding it. Linux: eventpoll_release.</summary>
+internal interface IFileObserver
+{
+    /// <summary>The last reference is gone; the file is about to close.</summary>
+    void OnReleased(ref TaskContext context, File file);
+}
+
 /// <summary>
 /// An open file: what a descriptor refers to. Every call that uses it holds a reference, so closing the descriptor under a blocked call
 /// does not take the file from it.
@@ -18,6 +25,7 @@ internal abstract class PollTable
 internal abstract class File
 {
     private int _references = 1;
+    private IFileObserver[]? _observers;
 
     /// <summary>O_NONBLOCK.</summary>
     public bool NonBlocking { get; set; }
@@ -39,8 +47,26 @@ internal abstract class File
     /// <summary>Gives a reference back; the last one closes the file. Linux: fput.</summary>
     public void Release(ref TaskContext context)
     {
-        if (Interlocked.Decrement(ref _references) == 0)
-            OnLastRelease(ref context);
+        if (Interlocked.Decrement(ref _references) != 0)
+            return;
+        IFileObserver[]? observers = Interlocked.Exchange(ref _observers, null);
+        if (observers is not null)
+        {
+            foreach (IFileObserver observer in observers)
+                observer.OnReleased(ref context, this);
+        }
+        OnLastRelease(ref context);
+    }
+
+    /// <summary>Asks to be told when the file is closed for good.</summary>
+    public void Observe(IFileObserver observer)
+    {
+        IFileObserver[]? before;
+        do
+        {
+            before = Volatile.Read(ref _observers);
+        }
+        while (Interlocked.CompareExchange(ref _observers, before is null ? [observer] : [.. before, observer], before) != before);
     }
 
     /// <summary>Linux: f_op->release.</summary>

@@ -45,25 +45,42 @@ internal sealed class NetFamilies
     }
 
     /// <summary>Makes a socket. Linux: sock_create, __sock_create.</summary>
-    public Errno Create(Cpu cpu, int family, int type, int protocol, Credentials credentials, SecurityPolicy security, out Socket? socket)
+    public Errno Create(ref TaskContext context, int family, int type, int protocol, Credentials credentials, SecurityPolicy security,
+        out Socket? socket)
     {
         socket = null;
+        Cpu cpu = context.Cpu;
         cpu.Trace(Tp.sock_create, family, type, protocol);
         cpu.Trace(Tp.__sock_create, family, type, protocol);
         if (family is < 0 or >= Af.Max)
             return Errno.EAFNOSUPPORT;
         if (type is < 0 or > (int)SocketType.Packet)
             return Errno.EINVAL;
-        Errno denied = security.OnCreate(family, type, protocol);
+        Errno denied = Ask(ref context, security, family, type, protocol);
         if (denied != Errno.OK)
             return denied;
         NetProtoFamily? found = Volatile.Read(ref _families[family]);
         if (found is null)
             return Errno.EAFNOSUPPORT;
         var created = new Socket((SocketType)type, security);
-        Errno error = found.Create(cpu, created, protocol, credentials);
+        Errno error = found.Create(context.Cpu, created, protocol, credentials);
         if (error == Errno.OK)
             socket = created;
         return error;
+    }
+
+    private static Errno Ask(ref TaskContext context, SecurityPolicy security, int family, int type, int protocol)
+    {
+        if (security.IsPermissive)
+            return Errno.OK;
+        CpuSet set = context.ExitToUser();
+        try
+        {
+            return security.OnCreate(family, type, protocol);
+        }
+        finally
+        {
+            context.ReturnFromUser(set);
+        }
     }
 }

@@ -49,6 +49,19 @@ internal abstract class Proto
 
     public abstract SysResult ReceiveMessage(ref TaskContext context, Sock sk, ref MsgHdr message);
 
+    /// <summary>As <see cref="ReceiveMessage"/>, by somebody who owns the socket.</summary>
+    public abstract SysResult ReceiveOwned(ref TaskContext context, Sock sk, ref MsgHdr message);
+
+    /// <summary>As <see cref="SendMessage"/>, by somebody who owns the socket.</summary>
+    public abstract SysResult SendOwned(ref TaskContext context, Sock sk, ref MsgHdr message);
+
+    /// <summary>Takes a connection that is ready, by somebody who owns the listener; null: none is.</summary>
+    public virtual Sock? AcceptOwned(Cpu cpu, Sock sk, out Errno error)
+    {
+        error = Errno.EOPNOTSUPP;
+        return null;
+    }
+
     public virtual Errno SetOption(ref TaskContext context, Sock sk, int level, int option, ReadOnlySpan<byte> value) => Errno.ENOPROTOOPT;
 
     public virtual Errno GetOption(ref TaskContext context, Sock sk, int level, int option, ref Span<byte> value) => Errno.ENOPROTOOPT;

@@ -49,6 +49,9 @@ public abstract class SecurityPolicy
     /// <summary>Allows everything.</summary>
     public static SecurityPolicy AllowAll { get; } = new Permissive();
 
+    /// <summary>Whether nothing is ever asked.</summary>
+    internal bool IsPermissive => this == AllowAll;
+
     /// <summary>Linux: security_socket_create.</summary>
     public virtual Errno OnCreate(int family, int type, int protocol) => Errno.OK;
 

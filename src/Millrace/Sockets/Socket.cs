@@ -59,6 +59,24 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     /// <summary>What the security policy has attached. Linux: sk_security.</summary>
     public object? SecurityBlob { get; set; }
 
+    /// <summary>
+    /// Asks the policy, which is user code: no lock is held, and the CPU is given up. Linux: security_socket_*.
+    /// </summary>
+    public Errno Ask(ref TaskContext context, Func<SecurityPolicy, SocketInfo, int, int, Errno> question, int a = 0, int b = 0)
+    {
+        if (Security.IsPermissive)
+            return Errno.OK;
+        CpuSet set = context.ExitToUser();
+        try
+        {
+            return question(Security, new SocketInfo(this), a, b);
+        }
+        finally
+        {
+            context.ReturnFromUser(set);
+        }
+    }
+
     protected override void OnLastRelease(ref TaskContext context)
     {
         if (Sk is not null)
@@ -78,7 +96,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     {
         context.Cpu.Trace(Tp.sock_recvmsg);
         context.Cpu.Trace(Tp.security_socket_recvmsg);
-        Errno denied = Security.OnReceiveMessage(new SocketInfo(this));
+        Errno denied = Ask(ref context, static (policy, socket, _, _) => policy.OnReceiveMessage(socket));
         return denied != Errno.OK ? denied : ReceiveMessageNoSec(ref context, ref message);
     }
 
@@ -99,7 +117,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     public SysResult SendMessage(ref TaskContext context, ref MsgHdr message)
     {
         context.Cpu.Trace(Tp.security_socket_sendmsg);
-        Errno denied = Security.OnSendMessage(new SocketInfo(this));
+        Errno denied = Ask(ref context, static (policy, socket, _, _) => policy.OnSendMessage(socket));
         return denied != Errno.OK ? denied : SendMessageNoSec(ref context, ref message);
     }
 

@@ -466,6 +466,19 @@ internal sealed partial class TcpProto
         return child;
     }
 
+    public override Sock? AcceptOwned(Cpu cpu, Sock sock, out Errno error)
+    {
+        var sk = (TcpSock)sock;
+        error = Errno.EINVAL;
+        if (sk.State != TcpState.Listen)
+            return null;
+        InetConnectionSock? child = sk.AcceptQueue!.Take(cpu, sk);
+        error = child is null ? Errno.EAGAIN : Errno.OK;
+        if (child is not null && !sk.AcceptQueue.IsEmpty)
+            sk.HandOver(cpu, sk.Rcv.Nxt);
+        return child;
+    }
+
     // Linux: inet_csk_wait_for_connect. Exclusive: one connection wakes one task, first come first served.
     private static Errno WaitForConnection(ref TaskContext context, TcpSock sk, bool nonBlocking)
     {

@@ -26,6 +26,9 @@ internal sealed partial class TcpProto
         return result;
     }
 
+    public override SysResult ReceiveOwned(ref TaskContext context, Sock sk, ref MsgHdr message) =>
+        ReceiveLocked(ref context, (TcpSock)sk, ref message);
+
     /// <summary>Reads with the socket owned by the caller. Linux: tcp_recvmsg_locked.</summary>
     public SysResult ReceiveLocked(ref TaskContext context, TcpSock sk, ref MsgHdr message)
     {

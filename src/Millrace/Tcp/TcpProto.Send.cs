@@ -24,6 +24,9 @@ internal sealed partial class TcpProto
         return result;
     }
 
+    public override SysResult SendOwned(ref TaskContext context, Sock sk, ref MsgHdr message) =>
+        SendLocked(ref context, (TcpSock)sk, ref message);
+
     /// <summary>Writes with the socket owned by the caller. Linux: tcp_sendmsg_locked.</summary>
     public SysResult SendLocked(ref TaskContext context, TcpSock sk, ref MsgHdr message)
     {

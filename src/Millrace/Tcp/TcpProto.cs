@@ -524,6 +524,47 @@ internal sealed partial class TcpProto : Proto
             CloseSending(cpu, sk);
     }
 
+    /// <summary>Ends all connections from these local addresses: their device is gone. Linux: tcp_abort.</summary>
+    public void AbortConnections(CpuSet cpus, System.Collections.Generic.IReadOnlyList<IpAddr> local, Errno error)
+    {
+        Cpu cpu = cpus.Acquire();
+        var visitor = new Aborter(local, error);
+        Established.ForEach(cpu, ref visitor);
+        cpus.Release(cpu);
+    }
+
+    private readonly struct Aborter(System.Collections.Generic.IReadOnlyList<IpAddr> local, Errno error) : ISockVisitor
+    {
+        public void Visit(Cpu cpu, SockCommon sock)
+        {
+            if (sock is not TcpSock sk || !Contains(sk.LocalAddr))
+                return;
+            cpu.BhDisable();
+            sk.Lock.Spin.Lock(cpu);
+            if (!sk.Lock.IsOwned && sk.State is not (TcpState.Close or TcpState.Listen))
+            {
+                sk.PurgeWriteQueue(cpu);
+                sk.Tcp.Done(cpu, sk, error);
+            }
+            else
+            {
+                sk.SoftError = error;
+            }
+            sk.Lock.Spin.Unlock(cpu);
+            cpu.BhEnable();
+        }
+
+        private bool Contains(IpAddr address)
+        {
+            foreach (IpAddr a in local)
+            {
+                if (a == address)
+                    return true;
+            }
+            return false;
+        }
+    }
+
     // ---- Limits of the stack ----
 
     private readonly Lock _challengeLock = new();

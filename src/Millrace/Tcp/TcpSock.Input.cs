@@ -977,6 +977,45 @@ internal sealed partial class TcpSock
         Rcv.WndClamp = WindowFromSpace(ReceiveBuffer);
     }
 
+    /// <summary>SO_RCVLOWAT: the buffer must be able to hold what the reader waits for. Linux: tcp_set_rcvlowat.</summary>
+    public override Errno SetReceiveLowWater(Cpu cpu, int bytes)
+    {
+        int most = Has(SockFlags.RcvBufLocked) ? ReceiveBuffer >> 1 : Tcp.Sysctls.TcpRmem.Max >> 1;
+        bytes = Math.Min(bytes, most);
+        ReceiveLowWater = Math.Max(bytes, 1);
+        if (State is not (TcpState.Close or TcpState.Listen))
+            NotifyData(cpu);
+        if (Has(SockFlags.RcvBufLocked))
+            return Errno.OK;
+        int space = SpaceFromWindow(bytes);
+        if (space > ReceiveBuffer)
+        {
+            ReceiveBuffer = space;
+            Rcv.WndClamp = Math.Max(Rcv.WndClamp, bytes);
+        }
+        return Errno.OK;
+    }
+
+    /// <summary>TCP_WINDOW_CLAMP. Linux: tcp_set_window_clamp.</summary>
+    public Errno SetWindowClamp(int bytes)
+    {
+        const int least = 2304 / 2;
+        if (bytes == 0)
+        {
+            if (State != TcpState.Close)
+                return Errno.EINVAL;
+            Rcv.WndClamp = 0;
+            return Errno.OK;
+        }
+        int clamp = Math.Max(bytes, least);
+        if (clamp == Rcv.WndClamp)
+            return Errno.OK;
+        int threshold = (int)Math.Min(Rcv.Wnd, (uint)clamp);
+        Rcv.Ssthresh = clamp < Rcv.WndClamp ? Math.Min(Rcv.Ssthresh, threshold) : Math.Max(threshold, Rcv.Ssthresh);
+        Rcv.WndClamp = clamp;
+        return Errno.OK;
+    }
+
     // ---- What follows a segment ----
 
     /// <summary>Sends what the ACK has made possible. Linux: tcp_data_snd_check.</summary>

@@ -32,6 +32,21 @@ internal sealed partial class TcpSock
     /// <summary>The algorithm that the user asked for; null for the system's.</summary>
     public string? CongestionName;
 
+    /// <summary>TCP_CONGESTION, on a connection in any state. Linux: tcp_set_congestion_control, tcp_reinit_congestion_control.</summary>
+    public void ChangeCongestion(string name)
+    {
+        CongestionName = name;
+        if (Congestion is { } old)
+        {
+            if (old.Name == name)
+                return;
+            old.Release(this);
+            Congestion = null;
+        }
+        if (State is not (Sockets.TcpState.Close or Sockets.TcpState.Listen))
+            AttachCongestion();
+    }
+
     /// <summary>Linux: tcp_init_cwnd_reduction.</summary>
     private void InitReduction()
     {

@@ -1,0 +1,193 @@
+using Millrace.Buffers;
+using Millrace.Devices;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Inet;
+
+/// <summary>IPv6's way in: checks, extension headers, early demux, is it for us, protocol.</summary>
+/// <remarks>RFC 8200. Linux: ip6_input.c. Fragments are dropped and counted: TCP never sends any.</remarks>
+internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable routes, IIcmpSender icmp) : PacketType
+{
+    /// <summary>Extension headers of one packet at most: more are an attack on whoever parses them.</summary>
+    private const int MaxExtensions = 8;
+
+    private const byte ErroneousHeader = 0, UnknownNextHeader = 1;
+
+    public override void Receive(Cpu cpu, SkBuff skb)
+    {
+        cpu.Trace(Tp.ipv6_rcv, skb.Length);
+        cpu.Mib.Inc(Mib.Ip6InReceives);
+        cpu.Mib.Add(Mib.Ip6InOctets, skb.Length);
+        DropReason reason = Check(cpu, skb);
+        if (reason == DropReason.None)
+            reason = CheckAddresses(cpu, skb);
+        byte next = 0;
+        int headers = Ipv6Header.Length;
+        if (reason == DropReason.None)
+            reason = SkipExtensions(cpu, skb, out next, ref headers);
+        if (reason != DropReason.None)
+        {
+            Drops.Free(cpu, skb, reason);
+            return;
+        }
+        Deliver(cpu, skb, next, headers);
+    }
+
+    // Linux: ip6_rcv_core.
+    private static DropReason Check(Cpu cpu, SkBuff skb)
+    {
+        if (!skb.MayPull(Ipv6Header.Length, cpu))
+        {
+            cpu.Mib.Inc(Mib.Ip6InHdrErrors);
+            return DropReason.PktTooSmall;
+        }
+        bool superPacket = skb.IsGso && Be.Get16(skb.Data + 4) == 0;
+        if (!Ipv6Header.TryParse(skb.Data, skb.Length, out Ipv6Header ip))
+        {
+            bool truncated = skb.Data[0] >> 4 == 6;
+            cpu.Mib.Inc(truncated ? Mib.Ip6InTruncatedPkts : Mib.Ip6InHdrErrors);
+            return truncated ? DropReason.PktTooSmall : DropReason.IpInhdr;
+        }
+        if (!superPacket)
+            skb.Trim(Ipv6Header.Length + ip.PayloadLength, cpu);
+        return DropReason.None;
+    }
+
+    // RFC 4291 §2.5.3, §2.7; RFC 5220.
+    private DropReason CheckAddresses(Cpu cpu, SkBuff skb)
+    {
+        IpAddr source = IpHeaders.Source(skb), destination = IpHeaders.Destination(skb);
+        NetDevice? looped = routes.DeviceOf(IpAddr.Loopback6);
+        bool cameFromLoopback = looped is not null && looped.IfIndex == skb.IfIndex;
+        // A mapped address on the wire would look like IPv4's to everything above.
+        if (source.IsMulticast || source.IsV4 || destination.IsV4 || destination.IsAny)
+            return Refuse(cpu, DropReason.IpInvalidSource);
+        if (!cameFromLoopback && (source == IpAddr.Loopback6 || destination == IpAddr.Loopback6))
+            return Refuse(cpu, DropReason.IpLocalnet);
+        if (!cameFromLoopback && routes.IsLocal(source))
+            return Refuse(cpu, DropReason.IpLocalSource);
+        if (routes.IsLocal(destination))
+            return DropReason.None;
+        if (destination.IsMulticast)
+        {
+            cpu.Mib.Inc(Mib.Ip6InMcastPkts);
+            return DropReason.OtherHost;
+        }
+        return Refuse(cpu, DropReason.IpInAddrErrors);
+    }
+
+    private static DropReason Refuse(Cpu cpu, DropReason reason)
+    {
+        cpu.Mib.Inc(Mib.Ip6InAddrErrors);
+        return reason;
+    }
+
+    // RFC 8200 §4. Linux: ipv6_destopt_rcv, ipv6_rthdr_rcv.
+    private DropReason SkipExtensions(Cpu cpu, SkBuff skb, out byte next, ref int headers)
+    {
+        next = skb.Data[6];
+        for (int i = 0; i <= MaxExtensions; i++)
+        {
+            switch (next)
+            {
+                case IpProtocol.HopByHop when i == 0:
+                case IpProtocol.DestinationOptions:
+                    if (!TryPullExtension(cpu, skb, headers, out int length) || !OptionsAreTolerable(skb.Data + headers + 2, length - 2))
+                        return Malformed(cpu);
+                    next = skb.Data[headers];
+                    headers += length;
+                    break;
+                case IpProtocol.Routing:
+                    if (!TryPullExtension(cpu, skb, headers, out length))
+                        return Malformed(cpu);
+                    // Segments left: somebody wants this host to forward. RFC 5095.
+                    if (skb.Data[headers + 3] != 0)
+                    {
+                        icmp.SendError(cpu, skb, (byte)Icmp6Type.ParameterProblem, ErroneousHeader, (uint)headers + 2);
+                        return Malformed(cpu);
+                    }
+                    next = skb.Data[headers];
+                    headers += length;
+                    break;
+                case IpProtocol.Fragment:
+                    if (!skb.MayPull(headers + 8, cpu))
+                        return Malformed(cpu);
+                    // RFC 6946: an "atomic" fragment is a whole packet.
+                    if ((Be.Get16(skb.Data + headers + 2) & 0xfff9) != 0)
+                    {
+                        cpu.Mib.Inc(Mib.Ip6InDiscards);
+                        return DropReason.IpReasmUnsupported;
+                    }
+                    next = skb.Data[headers];
+                    headers += 8;
+                    break;
+                default:
+                    return DropReason.None;
+            }
+        }
+        return Malformed(cpu);
+    }
+
+    private static bool TryPullExtension(Cpu cpu, SkBuff skb, int offset, out int length)
+    {
+        length = 0;
+        if (!skb.MayPull(offset + 8, cpu))
+            return false;
+        length = (skb.Data[offset + 1] + 1) * 8;
+        return skb.MayPull(offset + length, cpu);
+    }
+
+    // Unknown options whose two high bits say so end the packet. RFC 8200 §4.2.
+    private static bool OptionsAreTolerable(byte* p, int length)
+    {
+        while (length > 0)
+        {
+            if (*p == 0)
+            {
+                p++;
+                length--;
+                continue;
+            }
+            if (length < 2 || p[1] + 2 > length || (*p != 1 && *p >> 6 != 0))
+                return false;
+            length -= p[1] + 2;
+            p += p[1] + 2;
+        }
+        return true;
+    }
+
+    private static DropReason Malformed(Cpu cpu)
+    {
+        cpu.Mib.Inc(Mib.Ip6InHdrErrors);
+        return DropReason.Ipv6BadExthdr;
+    }
+
+    private void Deliver(Cpu cpu, SkBuff skb, byte next, int headers)
+    {
+        skb.TransportOffset = skb.NetworkOffset + headers;
+        InetProtocol? protocol = protocols[next];
+        if (protocol is null || next == IpProtocol.Icmp)
+        {
+            if (next != IpProtocol.NoNextHeader)
+            {
+                cpu.Mib.Inc(Mib.Ip6InUnknownProtos);
+                icmp.SendError(cpu, skb, (byte)Icmp6Type.ParameterProblem, UnknownNextHeader, 6);
+            }
+            Drops.Free(cpu, skb, DropReason.IpNoproto);
+            return;
+        }
+        skb.Pull(headers);
+        SockCommon? sk = protocol.EarlyDemux(cpu, skb);
+        if (sk is not null)
+        {
+            skb.Owner = sk;
+            skb.Charge = ChargeKind.Reference;
+        }
+        cpu.Trace(Tp.ip_local_deliver);
+        cpu.Mib.Inc(Mib.Ip6InDelivers);
+        protocol.Receive(cpu, skb);
+    }
+}

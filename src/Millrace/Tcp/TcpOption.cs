@@ -1,0 +1,27 @@
+namespace Millrace.Tcp;
+
+/// <summary>Options of IPPROTO_TCP that exist here.</summary>
+internal static class TcpOption
+{
+    public const int NoDelay = 1;
+    public const int MaxSeg = 2;
+    public const int Cork = 3;
+    public const int KeepIdle = 4;
+    public const int KeepIntvl = 5;
+    public const int KeepCnt = 6;
+    public const int SynCnt = 7;
+    public const int Linger2 = 8;
+    public const int DeferAccept = 9;
+    public const int WindowClamp = 10;
+    public const int Info = 11;
+    public const int QuickAck = 12;
+    public const int Congestion = 13;
+    public const int ThinLinearTimeouts = 16;
+    public const int UserTimeout = 18;
+    public const int NotsentLowat = 25;
+    public const int CcInfo = 26;
+    public const int Inq = 36;
+    public const int RtoMaxMs = 44;
+    public const int RtoMinUs = 45;
+    public const int DelAckMaxUs = 46;
+}

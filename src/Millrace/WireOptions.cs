@@ -1,0 +1,17 @@
+namespace Millrace;
+
+/// <summary>An in-memory wire between two stacks.</summary>
+public sealed class WireOptions
+{
+    /// <summary>The largest packet, in bytes. The default is Ethernet's.</summary>
+    public int Mtu { get; set; } = 1500;
+
+    /// <summary>
+    /// Whether super-packets and partial checksums pass as they are, which is safe because no byte can be damaged on the way. Without
+    /// it every packet is cut to the MTU, summed and verified.
+    /// </summary>
+    public bool Offload { get; set; } = true;
+
+    /// <summary>Packets that may wait at the receiving end.</summary>
+    public int RingSize { get; set; } = 65536;
+}
