@@ -34,14 +34,15 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         Sock sk = socket.Sk!;
         context.Cpu.Trace(Tp.inet_stream_connect, sk);
         sk.LockSock(ref context);
-        Errno error = ConnectLocked(ref context, socket, sk, address, nonBlocking);
+        Errno error = ConnectOwned(ref context, socket, address, nonBlocking);
         sk.ReleaseSock(context.Cpu);
         return error;
     }
 
-    /// <summary>Connects a socket that the caller owns. Linux: __inet_stream_connect.</summary>
-    internal Errno ConnectLocked(ref TaskContext context, Socket socket, Sock sk, ReadOnlySpan<byte> address, bool nonBlocking)
+    // Linux: __inet_stream_connect.
+    public override Errno ConnectOwned(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking)
     {
+        Sock sk = socket.Sk!;
         if (address.Length < 2)
             return Errno.EINVAL;
         SockAddr to = SockAddr.Read(address);

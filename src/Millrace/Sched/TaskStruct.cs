@@ -46,6 +46,9 @@ internal sealed class TaskStruct
     /// <summary>What the task waits for, for the report of a deadlock; null while it runs. Linux: wchan.</summary>
     public string? WaitChannel { get; set; }
 
+    /// <summary>Where the task is in a call that can be interrupted.</summary>
+    public Host? Host { get; set; }
+
     /// <summary>Next on the list of tasks that a CPU has woken and not yet let run.</summary>
     internal TaskStruct? NextWoken;
 
@@ -71,12 +74,12 @@ internal sealed class TaskStruct
     public bool SignalPending => Volatile.Read(ref _signal) != 0;
 
     /// <summary>Cancels the call that the task is in. Its sleep ends with EINTR. Stands where the kernel has signals.</summary>
-    public void Interrupt(Host host)
+    public void Interrupt()
     {
         Volatile.Write(ref _signal, 1);
         Thread.MemoryBarrier();
         if (Interlocked.CompareExchange(ref _state, TaskState.Running, TaskState.Interruptible) == TaskState.Interruptible)
-            host.Unpark(this);
+            Host!.Unpark(this);
     }
 
     public void ClearSignal() => Volatile.Write(ref _signal, 0);

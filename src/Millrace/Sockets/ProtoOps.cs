@@ -18,6 +18,9 @@ internal abstract class ProtoOps
 
     public abstract Errno Connect(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking);
 
+    /// <summary>As <see cref="Connect"/>, by somebody who owns the socket.</summary>
+    public abstract Errno ConnectOwned(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking);
+
     /// <summary>Grafts an established connection onto <paramref name="newSocket"/>.</summary>
     public virtual Errno Accept(ref TaskContext context, Socket socket, Socket newSocket, bool nonBlocking) => Errno.EOPNOTSUPP;
 

@@ -1,4 +1,5 @@
 using System;
+using System.Net;
 using Millrace.Sched;
 using Millrace.Tracing;
 
@@ -75,6 +76,92 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
         {
             context.ReturnFromUser(set);
         }
+    }
+
+    /// <summary>As <see cref="Ask"/>, about an address; null if it is of no Internet family.</summary>
+    private Errno AskAbout(ref TaskContext context, ReadOnlySpan<byte> address, Func<SecurityPolicy, SocketInfo, IPEndPoint?, Errno> question)
+    {
+        if (Security.IsPermissive)
+            return Errno.OK;
+        SockAddr a = SockAddr.Read(address);
+        IPEndPoint? named = a.Family is Af.Inet or Af.Inet6 ? a.ToIPEndPoint() : null;
+        CpuSet set = context.ExitToUser();
+        try
+        {
+            return question(Security, new SocketInfo(this), named);
+        }
+        finally
+        {
+            context.ReturnFromUser(set);
+        }
+    }
+
+    // ---- The system calls on a socket: the policy is asked, then the family's operation runs. Linux: __sys_bind and its kin. ----
+
+    public Errno Bind(ref TaskContext context, ReadOnlySpan<byte> address)
+    {
+        if (address.Length > SockAddr.StorageLength)
+            return Errno.EINVAL;
+        Errno denied = AskAbout(ref context, address, static (policy, socket, address) => policy.OnBind(socket, address));
+        return denied != Errno.OK ? denied : Ops.Bind(ref context, this, address);
+    }
+
+    /// <param name="most">The longest backlog. Linux: net.core.somaxconn.</param>
+    public Errno Listen(ref TaskContext context, int backlog, int most)
+    {
+        backlog = (int)Math.Min((uint)backlog, (uint)most);
+        Errno denied = Ask(ref context, static (policy, socket, n, _) => policy.OnListen(socket, n), backlog);
+        return denied != Errno.OK ? denied : Ops.Listen(ref context, this, backlog);
+    }
+
+    /// <summary>Takes a connection; null with an error.</summary>
+    public Socket? Accept(ref TaskContext context, out Errno error)
+    {
+        // The socket is made before the wait.
+        Socket socket = NewForAccept();
+        error = AskAccept(ref context);
+        if (error == Errno.OK)
+            error = Ops.Accept(ref context, this, socket, NonBlocking);
+        return error == Errno.OK ? socket : null;
+    }
+
+    /// <summary>The user's end of a connection that is about to be accepted.</summary>
+    public Socket NewForAccept() => new(Type, Security) { Ops = Ops };
+
+    public Errno AskAccept(ref TaskContext context) => Ask(ref context, static (policy, s, _, _) => policy.OnAccept(s));
+
+    public Errno Connect(ref TaskContext context, ReadOnlySpan<byte> address, bool nonBlocking)
+    {
+        if (address.Length > SockAddr.StorageLength)
+            return Errno.EINVAL;
+        Errno denied = AskAbout(ref context, address, static (policy, socket, address) => policy.OnConnect(socket, address));
+        return denied != Errno.OK ? denied : Ops.Connect(ref context, this, address, nonBlocking);
+    }
+
+    public Errno Shutdown(ref TaskContext context, int how)
+    {
+        Errno denied = Ask(ref context, static (policy, socket, h, _) => policy.OnShutdown(socket, h), how);
+        return denied != Errno.OK ? denied : Ops.Shutdown(ref context, this, how);
+    }
+
+    public Errno SetOption(ref TaskContext context, int level, int option, ReadOnlySpan<byte> value)
+    {
+        Errno denied = Ask(ref context, static (policy, socket, l, o) => policy.OnSetOption(socket, l, o), level, option);
+        return denied != Errno.OK ? denied : Ops.SetOption(ref context, this, level, option, value);
+    }
+
+    /// <summary>Fills <paramref name="value"/> and cuts it to what was filled.</summary>
+    public Errno GetOption(ref TaskContext context, int level, int option, ref Span<byte> value)
+    {
+        Errno denied = Ask(ref context, static (policy, socket, l, o) => policy.OnGetOption(socket, l, o), level, option);
+        return denied != Errno.OK ? denied : Ops.GetOption(ref context, this, level, option, ref value);
+    }
+
+    public Errno GetName(ref TaskContext context, bool peer, out SockAddr name)
+    {
+        name = default;
+        Errno denied = Ask(ref context, static (policy, socket, p, _) => policy.OnGetName(socket, p != 0), peer ? 1 : 0);
+        return denied != Errno.OK ? denied : Ops.GetName(ref context, this, peer, out name);
     }
 
     protected override void OnLastRelease(ref TaskContext context)

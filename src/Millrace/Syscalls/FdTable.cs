@@ -9,32 +9,52 @@ namespace Millrace.Syscalls;
 internal sealed class FdTable(int limit)
 {
     private readonly Lock _lock = new();
-    private File?[] _files = new File?[16];
-    private bool[] _closeOnExec = new bool[16];
+    private Slot[] _slots = new Slot[16];
     private int _lowestFree;
 
-    /// <summary>Gives the file, with the caller's reference, a number. EMFILE if there is none. Linux: get_unused_fd_flags, fd_install.</summary>
+    /// <summary>Gives the file, with the caller's reference, a number. EMFILE if there is none.</summary>
     public SysResult Install(File file, bool closeOnExec, int from = 0)
+    {
+        SysResult fd = Reserve(from);
+        if (!fd.IsError)
+            Fill(fd.Value, file, closeOnExec);
+        return fd;
+    }
+
+    /// <summary>Takes a number for a file that is yet to come; until then it is a bad descriptor. Linux: get_unused_fd_flags.</summary>
+    public SysResult Reserve(int from = 0)
     {
         lock (_lock)
         {
             int fd = Math.Max(from, _lowestFree);
-            while (fd < _files.Length && _files[fd] is not null)
+            while (fd < _slots.Length && _slots[fd].IsTaken)
                 fd++;
             if (fd >= limit)
                 return Errno.EMFILE;
-            if (fd >= _files.Length)
-            {
-                int size = Math.Max(fd + 1, 2 * _files.Length);
-                Array.Resize(ref _files, size);
-                Array.Resize(ref _closeOnExec, size);
-            }
-            _files[fd] = file;
-            _closeOnExec[fd] = closeOnExec;
+            if (fd >= _slots.Length)
+                Array.Resize(ref _slots, Math.Max(fd + 1, 2 * _slots.Length));
+            _slots[fd].IsTaken = true;
             if (fd == _lowestFree)
                 _lowestFree = fd + 1;
             return fd;
         }
+    }
+
+    /// <summary>Puts a file, with the caller's reference, where room was reserved. Linux: fd_install.</summary>
+    public void Fill(int fd, File file, bool closeOnExec)
+    {
+        lock (_lock)
+        {
+            _slots[fd].File = file;
+            _slots[fd].CloseOnExec = closeOnExec;
+        }
+    }
+
+    /// <summary>Gives a reserved number back. Linux: put_unused_fd.</summary>
+    public void Unreserve(int fd)
+    {
+        lock (_lock)
+            Free(fd);
     }
 
     /// <summary>The file, with a reference; null: bad descriptor. Linux: fget.</summary>
@@ -42,7 +62,7 @@ internal sealed class FdTable(int limit)
     {
         lock (_lock)
         {
-            File? file = (uint)fd < (uint)_files.Length ? _files[fd] : null;
+            File? file = (uint)fd < (uint)_slots.Length ? _slots[fd].File : null;
             return file is not null && file.TryHold() ? file : null;
         }
     }
@@ -52,10 +72,9 @@ internal sealed class FdTable(int limit)
     {
         lock (_lock)
         {
-            if ((uint)fd >= (uint)_files.Length || _files[fd] is not { } file)
+            if ((uint)fd >= (uint)_slots.Length || _slots[fd].File is not { } file)
                 return null;
-            _files[fd] = null;
-            _lowestFree = Math.Min(_lowestFree, fd);
+            Free(fd);
             return file;
         }
     }
@@ -66,13 +85,14 @@ internal sealed class FdTable(int limit)
         lock (_lock)
         {
             var files = new List<File>();
-            for (int fd = 0; fd < _files.Length; fd++)
+            for (int fd = 0; fd < _slots.Length; fd++)
             {
-                if (_files[fd] is { } file)
+                if (_slots[fd].File is { } file)
+                {
                     files.Add(file);
-                _files[fd] = null;
+                    Free(fd);
+                }
             }
-            _lowestFree = 0;
             return files;
         }
     }
@@ -83,12 +103,25 @@ internal sealed class FdTable(int limit)
         lock (_lock)
         {
             value = false;
-            if ((uint)fd >= (uint)_files.Length || _files[fd] is null)
+            if ((uint)fd >= (uint)_slots.Length || _slots[fd].File is null)
                 return false;
             if (set is { } on)
-                _closeOnExec[fd] = on;
-            value = _closeOnExec[fd];
+                _slots[fd].CloseOnExec = on;
+            value = _slots[fd].CloseOnExec;
             return true;
         }
+    }
+
+    private void Free(int fd)
+    {
+        _slots[fd] = default;
+        _lowestFree = Math.Min(_lowestFree, fd);
+    }
+
+    private struct Slot
+    {
+        public File? File;
+        public bool IsTaken;
+        public bool CloseOnExec;
     }
 }

@@ -36,7 +36,7 @@ public sealed partial class Process
     /// <summary>Reads. Linux: read(2).</summary>
     public SysResult Read(int fd, Span<byte> buffer, CancellationToken cancel = default)
     {
-        using var call = new FileCall(this, fd, cancel);
+        using var call = new FileCall(_cpus, _files.Get(fd), cancel);
         if (call.Error != Errno.OK)
             return call.Error;
         var message = new MsgHdr { Iter = new IoIter(buffer) };
@@ -46,7 +46,7 @@ public sealed partial class Process
     /// <summary>Writes. Linux: write(2).</summary>
     public SysResult Write(int fd, ReadOnlySpan<byte> data, CancellationToken cancel = default)
     {
-        using var call = new FileCall(this, fd, cancel);
+        using var call = new FileCall(_cpus, _files.Get(fd), cancel);
         if (call.Error != Errno.OK)
             return call.Error;
         var message = new MsgHdr { Iter = IoIter.ForReading(data) };
@@ -56,7 +56,7 @@ public sealed partial class Process
     /// <summary>Reads into several pieces. Linux: readv(2).</summary>
     public SysResult ReadV(int fd, ReadOnlySpan<IoVec> pieces, CancellationToken cancel = default)
     {
-        using var call = new FileCall(this, fd, cancel);
+        using var call = new FileCall(_cpus, _files.Get(fd), cancel);
         if (call.Error != Errno.OK)
             return call.Error;
         var message = new MsgHdr { Iter = new IoIter(pieces) };
@@ -66,7 +66,7 @@ public sealed partial class Process
     /// <summary>Writes several pieces. Linux: writev(2).</summary>
     public SysResult WriteV(int fd, ReadOnlySpan<IoVec> pieces, CancellationToken cancel = default)
     {
-        using var call = new FileCall(this, fd, cancel);
+        using var call = new FileCall(_cpus, _files.Get(fd), cancel);
         if (call.Error != Errno.OK)
             return call.Error;
         var message = new MsgHdr { Iter = new IoIter(pieces) };
@@ -76,14 +76,14 @@ public sealed partial class Process
     /// <summary>No file here has a position. Linux: lseek(2), pread(2) on a socket.</summary>
     public SysResult LSeek(int fd, long offset, int whence)
     {
-        using var call = new FileCall(this, fd, default);
+        using var call = new FileCall(_cpus, _files.Get(fd), default);
         return call.Error != Errno.OK ? call.Error : Errno.ESPIPE;
     }
 
     /// <summary>File status and descriptor flags, and duplicates. Linux: fcntl(2).</summary>
     public SysResult Fcntl(int fd, int command, int argument = 0)
     {
-        using var call = new FileCall(this, fd, default);
+        using var call = new FileCall(_cpus, _files.Get(fd), default);
         if (call.Error != Errno.OK)
             return call.Error;
         switch (command)
@@ -122,7 +122,7 @@ public sealed partial class Process
     /// <summary>Device controls whose argument is a number, in and out. Linux: ioctl(2).</summary>
     public SysResult Ioctl(int fd, uint request, ref int value)
     {
-        using var call = new FileCall(this, fd, default);
+        using var call = new FileCall(_cpus, _files.Get(fd), default);
         if (call.Error != Errno.OK)
             return call.Error;
         if (request == FioNbio)
@@ -137,9 +137,7 @@ public sealed partial class Process
     public SysResult Poll(Span<PollDescriptor> descriptors, int timeoutMilliseconds, CancellationToken cancel = default)
     {
         TaskStruct task = ThreadContext.Current.Task;
-        Host host = _cpus.Host;
-        task.ClearSignal();
-        using CancellationTokenRegistration registration = cancel.UnsafeRegister(_ => task.Interrupt(host), null);
+        var interruption = new Interruption(_cpus.Host, cancel);
         TaskContext context = _cpus.Enter();
         try
         {
@@ -148,7 +146,7 @@ public sealed partial class Process
         finally
         {
             _cpus.Leave(ref context);
-            task.ClearSignal();
+            interruption.End();
         }
     }
 
@@ -164,7 +162,7 @@ public sealed partial class Process
     /// <summary>Adds, changes or removes a descriptor of interest. Linux: epoll_ctl(2).</summary>
     public SysResult EpollCtl(int epollFd, int operation, int fd, uint events, ulong data)
     {
-        using var call = new FileCall(this, epollFd, default);
+        using var call = new FileCall(_cpus, _files.Get(epollFd), default);
         if (call.Error != Errno.OK)
             return call.Error;
         if (_files.Get(fd) is not { } file)
@@ -179,7 +177,7 @@ public sealed partial class Process
     /// <summary>Waits for events of an epoll instance. Linux: epoll_wait(2).</summary>
     public SysResult EpollWait(int epollFd, Span<EpollEvent> events, int timeoutMilliseconds, CancellationToken cancel = default)
     {
-        using var call = new FileCall(this, epollFd, cancel);
+        using var call = new FileCall(_cpus, _files.Get(epollFd), cancel);
         if (call.Error != Errno.OK)
             return call.Error;
         if (events.IsEmpty || call.File is not EpollFile epoll)

@@ -66,11 +66,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_bind);
         if (call.Failed)
             return call.Error;
-        if (address.Length > SockAddr.StorageLength)
-            return Errno.EINVAL;
-        IPEndPoint? named = call.Socket.Security.IsPermissive ? null : EndPointOf(address);
-        Errno denied = call.AskAbout(named, static (policy, socket, address) => policy.OnBind(socket, address));
-        return denied != Errno.OK ? denied : call.Socket.Ops.Bind(ref call.Context, call.Socket, address);
+        return call.Socket.Bind(ref call.Context, address);
     }
 
     /// <inheritdoc cref="Bind(int, ReadOnlySpan{byte})"/>
@@ -86,23 +82,24 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_listen);
         if (call.Failed)
             return call.Error;
-        backlog = (int)Math.Min((uint)backlog, (uint)_sysctls.SoMaxConn);
-        Errno denied = call.Socket.Ask(ref call.Context, static (policy, socket, n, _) => policy.OnListen(socket, n), backlog);
-        return denied != Errno.OK ? denied : call.Socket.Ops.Listen(ref call.Context, call.Socket, backlog);
+        return call.Socket.Listen(ref call.Context, backlog, _sysctls.SoMaxConn);
     }
 
-    /// <summary>Takes a connection from a listener. Linux: accept(2).</summary>
-    public SysResult Accept(int fd, CancellationToken cancel = default) => Accept4(fd, 0, out SockAddr _, cancel);
+    /// <summary>Takes a connection from a listener. Linux: accept(2), with no address.</summary>
+    public SysResult Accept(int fd, int flags = 0, CancellationToken cancel = default) => Accept(fd, flags, wantName: false, out _, cancel);
 
-    /// <summary>Takes a connection from a listener; <paramref name="flags"/> are SOCK_NONBLOCK and SOCK_CLOEXEC. Linux: accept4(2).</summary>
+    /// <summary>
+    /// Takes a connection from a listener; <paramref name="flags"/> are SOCK_NONBLOCK and SOCK_CLOEXEC. ECONNABORTED if it has gone
+    /// and so has no peer any more. Linux: accept4(2).
+    /// </summary>
     public SysResult Accept4(int fd, int flags, out IPEndPoint? peer, CancellationToken cancel = default)
     {
-        SysResult result = Accept4(fd, flags, out SockAddr address, cancel);
+        SysResult result = Accept(fd, flags, wantName: true, out SockAddr address, cancel);
         peer = result.IsError ? null : address.ToIPEndPoint();
         return result;
     }
 
-    internal SysResult Accept4(int fd, int flags, out SockAddr peer, CancellationToken cancel)
+    internal SysResult Accept(int fd, int flags, bool wantName, out SockAddr peer, CancellationToken cancel)
     {
         peer = default;
         if ((flags & ~(SockNonBlock | SockCloseOnExec)) != 0)
@@ -110,19 +107,25 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_accept4, cancel);
         if (call.Failed)
             return call.Error;
-        Socket listener = call.Socket;
-        // Socket, file and descriptor are made before the wait; installing is last.
-        var socket = new Socket(listener.Type, listener.Security) { Ops = listener.Ops, NonBlocking = (flags & SockNonBlock) != 0 };
-        Errno error = listener.Ask(ref call.Context, static (policy, s, _, _) => policy.OnAccept(s));
-        if (error == Errno.OK)
-            error = listener.Ops.Accept(ref call.Context, listener, socket, listener.NonBlocking);
-        if (error != Errno.OK)
+        SysResult accepted = _files.Reserve();
+        if (accepted.IsError)
+            return accepted;
+        Socket? socket = call.Socket.Accept(ref call.Context, out Errno error);
+        if (socket is not null && wantName && socket.Ops.GetName(ref call.Context, socket, peer: true, out peer) != Errno.OK)
+        {
+            error = Errno.ECONNABORTED;
+            socket.Release(ref call.Context);
+            socket = null;
+        }
+        if (socket is null)
+        {
+            _files.Unreserve(accepted.Value);
             return error;
-        // The peer may have gone in the meantime: then it has no name any more, and the call has lost its connection.
-        error = socket.Ops.GetName(ref call.Context, socket, peer: true, out peer);
-        if (error != Errno.OK && socket.Sk is { } sk)
-            peer = new SockAddr(listener.Ops.Family, sk.RemoteAddr, sk.RemotePort);
-        return Install(ref call.Context, socket, (flags & SockCloseOnExec) != 0);
+        }
+        socket.NonBlocking = (flags & SockNonBlock) != 0;
+        _files.Fill(accepted.Value, socket, (flags & SockCloseOnExec) != 0);
+        call.Context.Cpu.Trace(Tp.fd_install, accepted.Value);
+        return accepted;
     }
 
     /// <summary>Connects a socket. Linux: connect(2).</summary>
@@ -131,13 +134,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_connect, cancel);
         if (call.Failed)
             return call.Error;
-        if (address.Length > SockAddr.StorageLength)
-            return Errno.EINVAL;
-        IPEndPoint? named = call.Socket.Security.IsPermissive ? null : EndPointOf(address);
-        Errno denied = call.AskAbout(named, static (policy, socket, address) => policy.OnConnect(socket, address));
-        return denied != Errno.OK
-            ? denied
-            : call.Socket.Ops.Connect(ref call.Context, call.Socket, address, call.Socket.NonBlocking);
+        return call.Socket.Connect(ref call.Context, address, call.Socket.NonBlocking);
     }
 
     /// <inheritdoc cref="Connect(int, ReadOnlySpan{byte}, CancellationToken)"/>
@@ -219,8 +216,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_shutdown);
         if (call.Failed)
             return call.Error;
-        Errno denied = call.Socket.Ask(ref call.Context, static (policy, socket, h, _) => policy.OnShutdown(socket, h), how);
-        return denied != Errno.OK ? denied : call.Socket.Ops.Shutdown(ref call.Context, call.Socket, how);
+        return call.Socket.Shutdown(ref call.Context, how);
     }
 
     /// <summary>Sets an option. Linux: setsockopt(2).</summary>
@@ -229,8 +225,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_setsockopt);
         if (call.Failed)
             return call.Error;
-        Errno denied = call.Socket.Ask(ref call.Context, static (policy, socket, l, o) => policy.OnSetOption(socket, l, o), level, option);
-        return denied != Errno.OK ? denied : call.Socket.Ops.SetOption(ref call.Context, call.Socket, level, option, value);
+        return call.Socket.SetOption(ref call.Context, level, option, value);
     }
 
     /// <inheritdoc cref="SetSockOpt(int, int, int, ReadOnlySpan{byte})"/>
@@ -242,10 +237,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.__sys_getsockopt);
         if (call.Failed)
             return call.Error;
-        Errno denied = call.Socket.Ask(ref call.Context, static (policy, socket, l, o) => policy.OnGetOption(socket, l, o), level, option);
-        if (denied != Errno.OK)
-            return denied;
-        Errno error = call.Socket.Ops.GetOption(ref call.Context, call.Socket, level, option, ref value);
+        Errno error = call.Socket.GetOption(ref call.Context, level, option, ref value);
         return error != Errno.OK ? error : value.Length;
     }
 
@@ -278,8 +270,7 @@ public sealed partial class Process : IDisposable
         using var call = new SocketCall(this, fd, Tp.none);
         if (call.Failed)
             return call.Error;
-        Errno denied = call.Socket.Ask(ref call.Context, static (policy, socket, p, _) => policy.OnGetName(socket, p != 0), peer ? 1 : 0);
-        return denied != Errno.OK ? denied : call.Socket.Ops.GetName(ref call.Context, call.Socket, peer, out name);
+        return call.Socket.GetName(ref call.Context, peer, out name);
     }
 
     private SysResult Install(ref TaskContext context, File file, bool closeOnExec)
@@ -292,12 +283,6 @@ public sealed partial class Process : IDisposable
         return fd;
     }
 
-    private static IPEndPoint? EndPointOf(ReadOnlySpan<byte> address)
-    {
-        SockAddr a = SockAddr.Read(address);
-        return a.Family is Af.Inet or Af.Inet6 ? a.ToIPEndPoint() : null;
-    }
-
     /// <summary>Closes all descriptors, as the end of a process does.</summary>
     public void Dispose()
     {
@@ -305,51 +290,6 @@ public sealed partial class Process : IDisposable
         foreach (File file in _files.RemoveAll())
             file.Release(ref context);
         _cpus.Leave(ref context);
-    }
-
-    /// <summary>
-    /// One call on one descriptor: the CPU, the file's reference, and, if the call can be interrupted, the registration with the token.
-    /// </summary>
-    private ref struct FileCall
-    {
-        private readonly Process _process;
-        private readonly CancellationTokenRegistration _registration;
-        private readonly bool _interruptible;
-        private TaskContext _context;
-        public readonly File File = null!;
-        public readonly Errno Error;
-
-        public FileCall(Process process, int fd, CancellationToken cancel)
-        {
-            _process = process;
-            _interruptible = cancel.CanBeCanceled;
-            if (_interruptible)
-            {
-                Host host = process._cpus.Host;
-                TaskStruct task = ThreadContext.Current.Task;
-                task.ClearSignal();
-                _registration = cancel.UnsafeRegister(_ => task.Interrupt(host), null);
-            }
-            _context = process._cpus.Enter();
-            File? file = process._files.Get(fd);
-            if (file is null)
-                Error = Errno.EBADF;
-            else
-                File = file;
-        }
-
-        [UnscopedRef]
-        public ref TaskContext Context => ref _context;
-
-        public void Dispose()
-        {
-            File?.Release(ref _context);
-            _process._cpus.Leave(ref _context);
-            if (!_interruptible)
-                return;
-            _registration.Dispose();
-            _context.Task.ClearSignal();
-        }
     }
 
     /// <summary>A call on a socket.</summary>
@@ -362,7 +302,7 @@ public sealed partial class Process : IDisposable
 
         public SocketCall(Process process, int fd, Tp point, CancellationToken cancel = default)
         {
-            _call = new FileCall(process, fd, cancel);
+            _call = new FileCall(process._cpus, process._files.Get(fd), cancel);
             if (point != Tp.none)
                 _call.Context.Cpu.Trace(point, fd);
             if (_call.Error != Errno.OK)
@@ -377,21 +317,6 @@ public sealed partial class Process : IDisposable
 
         [UnscopedRef]
         public ref TaskContext Context => ref _call.Context;
-
-        public Errno AskAbout(IPEndPoint? address, Func<SecurityPolicy, SocketInfo, IPEndPoint?, Errno> question)
-        {
-            if (Socket.Security.IsPermissive)
-                return Errno.OK;
-            CpuSet set = Context.ExitToUser();
-            try
-            {
-                return question(Socket.Security, new SocketInfo(Socket), address);
-            }
-            finally
-            {
-                Context.ReturnFromUser(set);
-            }
-        }
 
         public void Dispose() => _call.Dispose();
     }
