@@ -2,6 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Net;
+using System.Threading;
+using System.Threading.Tasks;
 using Millrace.Buffers;
 using Millrace.Devices;
 using Millrace.Icmp;
@@ -33,6 +35,7 @@ public sealed partial class NetStack : IDisposable
     private readonly Tracer _tracer = new();
     private readonly SecurityPolicy _security;
     private readonly NetStackOptions _options;
+    private readonly SocketFace _face;
     private bool _disposed;
 
     /// <summary>A stack on real threads and real time, with a loopback device.</summary>
@@ -61,6 +64,7 @@ public sealed partial class NetStack : IDisposable
             Sysctls.TcpMem = (pages / 2, pages * 2 / 3, pages);
         }
         _tcp = BuildInternet(secrets);
+        _face = new SocketFace(_cpus, options.InlineCompletions);
         host.Attach(_cpus);
         AddLoopback();
     }
@@ -84,8 +88,6 @@ public sealed partial class NetStack : IDisposable
     internal NetFamilies Families => _families;
 
     internal TcpProto Tcp => _tcp;
-
-    internal bool InlineCompletions => _options.InlineCompletions;
 
     internal SecurityPolicy Security => _security;
 
@@ -179,6 +181,22 @@ public sealed partial class NetStack : IDisposable
     public Process CreateProcess(int uid = 0) => new(_cpus, _families, _security, Sysctls,
         uid == 0 ? Credentials.Root : Credentials.User(uid), _options.FileLimit);
 
+    /// <summary>Listens for TCP connections.</summary>
+    /// <param name="local">An address of the stack, or any; port 0 lets the stack choose.</param>
+    /// <exception cref="System.Net.Sockets.SocketException">The address is not the stack's, or the port is taken.</exception>
+    public TcpListener Listen(IPEndPoint local, TcpListenOptions? options = null) =>
+        new(_face, NewTcpSocket(local), local, options ?? new TcpListenOptions(), Sysctls.SoMaxConn);
+
+    /// <summary>Connects, blocking until the connection is established.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">It was refused, nothing answered, or there is no way to the peer.</exception>
+    public TcpConnection Connect(IPEndPoint remote, TcpConnectOptions? options = null, CancellationToken cancel = default) =>
+        TcpConnection.Connect(_face, NewTcpSocket(remote), remote, options, cancel);
+
+    /// <summary>Connects, without blocking a thread.</summary>
+    /// <inheritdoc cref="Connect"/>
+    public ValueTask<TcpConnection> ConnectAsync(IPEndPoint remote, TcpConnectOptions? options = null, CancellationToken cancel = default) =>
+        TcpConnection.ConnectAsync(_face, NewTcpSocket(remote), remote, options, cancel);
+
     /// <summary>Wires two stacks together: what one sends on its device, the other receives.</summary>
     /// <returns>Nothing; each stack has a new device of the given name.</returns>
     public static void Wire(NetStack a, string deviceA, NetStack b, string deviceB, WireOptions? options = null)
@@ -205,6 +223,16 @@ public sealed partial class NetStack : IDisposable
         _host.Detach(_cpus);
         if (_ownsHost)
             _host.Dispose();
+    }
+
+    private Socket NewTcpSocket(IPEndPoint address)
+    {
+        TaskContext context = _cpus.Enter();
+        int family = address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? Af.Inet : Af.Inet6;
+        Errno error = _families.Create(ref context, family, (int)SocketType.Stream, (int)IpProtocol.Tcp, Credentials.Root, _security,
+            out Socket? socket);
+        _cpus.Leave(ref context);
+        return error == Errno.OK ? socket! : throw error.ToException();
     }
 
     private NetDevice DeviceByName(string name) =>

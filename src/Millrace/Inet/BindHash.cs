@@ -1,7 +1,6 @@
 using System;
 using System.Diagnostics;
 using Millrace.Sched;
-using Millrace.Sockets;
 using Millrace.Tracing;
 using Millrace.Wire;
 

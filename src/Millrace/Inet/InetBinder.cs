@@ -11,7 +11,7 @@ internal sealed class InetBinder(RoutingTable routes, Sysctls sysctls)
 {
     private const int ShortInet6Length = 24;
 
-    public Errno Bind(ref TaskContext context, InetSock sk, int family, ReadOnlySpan<byte> bytes)
+    public Errno Bind(ref TaskContext context, InetSock sk, int family, scoped ReadOnlySpan<byte> bytes)
     {
         Cpu cpu = context.Cpu;
         cpu.Trace(Tp.inet_bind, sk);

@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
@@ -25,11 +26,11 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         socket.Sk = null;
     }
 
-    public override Errno Bind(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address) =>
+    public override Errno Bind(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address) =>
         binder.Bind(ref context, (InetSock)socket.Sk!, family, address);
 
     // Linux: inet_stream_connect.
-    public override Errno Connect(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking)
+    public override Errno Connect(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address, bool nonBlocking)
     {
         Sock sk = socket.Sk!;
         context.Cpu.Trace(Tp.inet_stream_connect, sk);
@@ -40,7 +41,7 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
     }
 
     // Linux: __inet_stream_connect.
-    public override Errno ConnectOwned(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking)
+    public override Errno ConnectOwned(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address, bool nonBlocking)
     {
         Sock sk = socket.Sk!;
         if (address.Length < 2)
@@ -143,6 +144,19 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         child.Graft(newSocket);
         newSocket.State = SocketState.Connected;
         child.ReleaseSock(context.Cpu);
+        return Errno.OK;
+    }
+
+    public override Errno AcceptOwned(Cpu cpu, Socket socket, Socket newSocket)
+    {
+        Sock? child = socket.Sk!.Proto.AcceptOwned(cpu, socket.Sk, out Errno error);
+        if (child is null)
+            return error;
+        bool free = child.TryLockSock(cpu, null);
+        Debug.Assert(free, "nobody can own a connection before it is accepted");
+        child.Graft(newSocket);
+        newSocket.State = SocketState.Connected;
+        child.ReleaseSock(cpu);
         return Errno.OK;
     }
 

@@ -56,6 +56,7 @@ public enum Errno
     EHOSTUNREACH = 113,
     EALREADY = 114,
     EINPROGRESS = 115,
+    ECANCELED = 125,
 }
 
 /// <summary>What a system call returns: a number, or an error.</summary>

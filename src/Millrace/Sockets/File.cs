@@ -26,6 +26,7 @@ internal abstract class File
 {
     private int _references = 1;
     private IFileObserver[]? _observers;
+    private volatile bool _abandoned;
 
     /// <summary>O_NONBLOCK.</summary>
     public bool NonBlocking { get; set; }
@@ -44,11 +45,28 @@ internal abstract class File
         return false;
     }
 
+    /// <summary>
+    /// The .NET object that stands for the file was disposed of: whoever still waits on it gives up, which no close of a descriptor does.
+    /// </summary>
+    public bool IsAbandoned => _abandoned;
+
+    public void Abandon() => _abandoned = true;
+
+    /// <summary>Whether anybody but the caller holds the file.</summary>
+    public bool IsShared => Volatile.Read(ref _references) > 1;
+
     /// <summary>Gives a reference back; the last one closes the file. Linux: fput.</summary>
     public void Release(ref TaskContext context)
     {
-        if (Interlocked.Decrement(ref _references) != 0)
-            return;
+        if (DropReference())
+            Close(ref context);
+    }
+
+    /// <summary>Gives a reference back. True: it was the last, and the caller closes the file where it may sleep.</summary>
+    public bool DropReference() => Interlocked.Decrement(ref _references) == 0;
+
+    public void Close(ref TaskContext context)
+    {
         IFileObserver[]? observers = Interlocked.Exchange(ref _observers, null);
         if (observers is not null)
         {

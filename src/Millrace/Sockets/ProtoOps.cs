@@ -14,15 +14,18 @@ internal abstract class ProtoOps
 
     public abstract void Release(ref TaskContext context, Socket socket);
 
-    public abstract Errno Bind(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address);
+    public abstract Errno Bind(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address);
 
-    public abstract Errno Connect(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking);
+    public abstract Errno Connect(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address, bool nonBlocking);
 
     /// <summary>As <see cref="Connect"/>, by somebody who owns the socket.</summary>
-    public abstract Errno ConnectOwned(ref TaskContext context, Socket socket, ReadOnlySpan<byte> address, bool nonBlocking);
+    public abstract Errno ConnectOwned(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address, bool nonBlocking);
 
     /// <summary>Grafts an established connection onto <paramref name="newSocket"/>.</summary>
     public virtual Errno Accept(ref TaskContext context, Socket socket, Socket newSocket, bool nonBlocking) => Errno.EOPNOTSUPP;
+
+    /// <summary>As <see cref="Accept"/>, by somebody who owns the listener and does not wait; EAGAIN: no connection is ready.</summary>
+    public virtual Errno AcceptOwned(Cpu cpu, Socket socket, Socket newSocket) => Errno.EOPNOTSUPP;
 
     /// <summary>The local address, or the other side's.</summary>
     public abstract Errno GetName(ref TaskContext context, Socket socket, bool peer, out SockAddr address);

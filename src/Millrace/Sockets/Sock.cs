@@ -171,15 +171,15 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.BhEnable();
     }
 
-    /// <summary>Becomes the owner if nobody is; else the operation is queued for the owner's release.</summary>
-    public bool TryLockSock(Cpu cpu, HostWork operation)
+    /// <summary>Becomes the owner if nobody is; else the operation, if there is one, is queued for the owner's release.</summary>
+    public bool TryLockSock(Cpu cpu, HostWork? operation)
     {
         cpu.BhDisable();
         Lock.Spin.Lock(cpu);
         bool free = !Lock.IsOwned;
         if (free)
             Lock.TakeOwnership();
-        else
+        else if (operation is not null)
             Lock.AddOperation(operation);
         Lock.Spin.Unlock(cpu);
         cpu.BhEnable();

@@ -79,7 +79,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     }
 
     /// <summary>As <see cref="Ask"/>, about an address; null if it is of no Internet family.</summary>
-    private Errno AskAbout(ref TaskContext context, ReadOnlySpan<byte> address, Func<SecurityPolicy, SocketInfo, IPEndPoint?, Errno> question)
+    private Errno AskAbout(ref TaskContext context, scoped ReadOnlySpan<byte> address, Func<SecurityPolicy, SocketInfo, IPEndPoint?, Errno> question)
     {
         if (Security.IsPermissive)
             return Errno.OK;
@@ -98,7 +98,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
 
     // ---- The system calls on a socket: the policy is asked, then the family's operation runs. Linux: __sys_bind and its kin. ----
 
-    public Errno Bind(ref TaskContext context, ReadOnlySpan<byte> address)
+    public Errno Bind(ref TaskContext context, scoped ReadOnlySpan<byte> address)
     {
         if (address.Length > SockAddr.StorageLength)
             return Errno.EINVAL;
@@ -130,11 +130,32 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
 
     public Errno AskAccept(ref TaskContext context) => Ask(ref context, static (policy, s, _, _) => policy.OnAccept(s));
 
-    public Errno Connect(ref TaskContext context, ReadOnlySpan<byte> address, bool nonBlocking)
+    public Errno AskConnect(ref TaskContext context, in SockAddr address)
+    {
+        Span<byte> bytes = stackalloc byte[SockAddr.Inet6Length];
+        return AskConnect(ref context, bytes[..address.Write(bytes)]);
+    }
+
+    private Errno AskConnect(ref TaskContext context, scoped ReadOnlySpan<byte> address) =>
+        AskAbout(ref context, address, static (policy, socket, address) => policy.OnConnect(socket, address));
+
+    public Errno AskReceive(ref TaskContext context)
+    {
+        context.Cpu.Trace(Tp.security_socket_recvmsg);
+        return Ask(ref context, static (policy, socket, _, _) => policy.OnReceiveMessage(socket));
+    }
+
+    public Errno AskSend(ref TaskContext context)
+    {
+        context.Cpu.Trace(Tp.security_socket_sendmsg);
+        return Ask(ref context, static (policy, socket, _, _) => policy.OnSendMessage(socket));
+    }
+
+    public Errno Connect(ref TaskContext context, scoped ReadOnlySpan<byte> address, bool nonBlocking)
     {
         if (address.Length > SockAddr.StorageLength)
             return Errno.EINVAL;
-        Errno denied = AskAbout(ref context, address, static (policy, socket, address) => policy.OnConnect(socket, address));
+        Errno denied = AskConnect(ref context, address);
         return denied != Errno.OK ? denied : Ops.Connect(ref context, this, address, nonBlocking);
     }
 
@@ -182,8 +203,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     public SysResult ReceiveMessage(ref TaskContext context, ref MsgHdr message)
     {
         context.Cpu.Trace(Tp.sock_recvmsg);
-        context.Cpu.Trace(Tp.security_socket_recvmsg);
-        Errno denied = Ask(ref context, static (policy, socket, _, _) => policy.OnReceiveMessage(socket));
+        Errno denied = AskReceive(ref context);
         return denied != Errno.OK ? denied : ReceiveMessageNoSec(ref context, ref message);
     }
 
@@ -203,8 +223,7 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
     /// <summary>Sends with the policy's consent. Linux: sock_sendmsg.</summary>
     public SysResult SendMessage(ref TaskContext context, ref MsgHdr message)
     {
-        context.Cpu.Trace(Tp.security_socket_sendmsg);
-        Errno denied = Ask(ref context, static (policy, socket, _, _) => policy.OnSendMessage(socket));
+        Errno denied = AskSend(ref context);
         return denied != Errno.OK ? denied : SendMessageNoSec(ref context, ref message);
     }
 

@@ -1,6 +1,5 @@
 using System;
 using Millrace.Sched;
-using Millrace.Sockets;
 
 namespace Millrace.Tcp;
 

@@ -1,6 +1,5 @@
 using Millrace.Buffers;
 using Millrace.Sched;
-using Millrace.Sockets;
 using Millrace.Tracing;
 using Millrace.Wire;
 

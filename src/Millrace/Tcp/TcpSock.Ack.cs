@@ -156,7 +156,7 @@ internal sealed partial class TcpSock
     // Linux: tcp_xmit_recovery.
     private void TransmitRecovery(Cpu cpu, RecoveryAction action)
     {
-        if (action == RecoveryAction.None || State == Sockets.TcpState.SynSent)
+        if (action == RecoveryAction.None || State == TcpState.SynSent)
             return;
         if (action == RecoveryAction.SendNew)
         {

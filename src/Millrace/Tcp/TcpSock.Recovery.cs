@@ -43,7 +43,7 @@ internal sealed partial class TcpSock
             old.Release(this);
             Congestion = null;
         }
-        if (State is not (Sockets.TcpState.Close or Sockets.TcpState.Listen))
+        if (State is not (TcpState.Close or TcpState.Listen))
             AttachCongestion();
     }
 
@@ -380,7 +380,7 @@ internal sealed partial class TcpSock
         {
             long first = Recovery!.Undo.FirstRetransmit;
             if (first == 0)
-                return State != Sockets.TcpState.SynSent;
+                return State != TcpState.SynSent;
             return SawTimestamp && RcvTsEcr != 0 && (int)(RcvTsEcr - TimestampOf(new Micros(first))) < 0;
         }
     }
@@ -777,7 +777,7 @@ internal sealed partial class TcpSock
         if (Tcp.Sysctls.TcpSlowStartAfterIdle && cpu.Now - Cc.Stamp >= Rto && Congestion is not { ControlsAll: true })
             OnApplicationLimited(cpu);
         if (WriteQueue.IsEmpty && Socket is not null && Has(Sockets.SockFlags.NoSpace)
-            && State is Sockets.TcpState.Established or Sockets.TcpState.CloseWait)
+            && State is TcpState.Established or TcpState.CloseWait)
             Stats.Chrono.Start(ChronoType.SendBuffer, cpu.Now);
     }
 

@@ -1,4 +1,3 @@
-using Millrace.Sockets;
 
 namespace Millrace.Tcp;
 

@@ -56,7 +56,7 @@ internal enum Mib
 
     // What Linux does not count: the cost of the path.
     MillraceCopiedInBytes, MillraceCopiedOutBytes, MillraceWireBytes, MillraceWakeups, MillraceParks, MillraceSpinHits,
-    MillraceHandovers, MillraceDeviceReads, MillraceDeviceWrites, MillraceSoftirqs, MillraceSoftirqdRuns, MillraceNapiPolls,
+    MillraceHandovers, MillraceAsyncWakeups, MillraceDeviceReads, MillraceDeviceWrites, MillraceSoftirqs, MillraceSoftirqdRuns, MillraceNapiPolls,
     MillraceTimersFired, MillraceDeviceDrops, MillraceDeviceErrors, MillraceGroMerged, MillraceGsoSegments, MillraceBadOffload,
     MillraceTracesLost,
 }
