@@ -1,0 +1,7 @@
+namespace Millrace.Conformance;
+
+public sealed class PlaceholderTests
+{
+    [Fact]
+    public void The_project_runs() => Assert.True(true);
+}
