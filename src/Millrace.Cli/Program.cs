@@ -1,12 +1,10 @@
-using System.CommandLine;
+using System;
+using System.Threading;
+using System.Threading.Tasks;
 
 namespace Millrace.Cli;
 
 internal static class Program
 {
-    private static int Main(string[] args)
-    {
-        var root = new RootCommand("A TCP/IP stack in user space: trace it, serve and fetch over it, list its sockets.");
-        return root.Parse(args).Invoke();
-    }
+    private static Task<int> Main(string[] args) => CommandLine.RunAsync(args, Console.Out, Console.Error, CancellationToken.None);
 }
