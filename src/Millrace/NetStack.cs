@@ -64,6 +64,7 @@ public sealed partial class NetStack : IDisposable
             Sysctls.TcpMem = (pages / 2, pages * 2 / 3, pages);
         }
         _tcp = BuildInternet(secrets);
+        Sysctls.AvailableCongestionControl = () => _tcp.Congestions.Available;
         _face = new SocketFace(_cpus, options.InlineCompletions);
         host.Attach(_cpus);
         AddLoopback();

@@ -13,9 +13,6 @@ namespace Millrace.Inet;
 /// <remarks>Linux: sk_setsockopt, sk_getsockopt.</remarks>
 internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable devices, IpOptions ip, long cookieBase)
 {
-    /// <summary>Linux: SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.</summary>
-    private const int MinSendBuffer = 4608, MinReceiveBuffer = 2304;
-
     private const int InterfaceNameSize = 16;
 
     private long _nextCookie = cookieBase;
@@ -263,7 +260,7 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
     private static void SetSendBuffer(Cpu cpu, Sock sk, int bytes)
     {
         sk.Flags |= SockFlags.SendBufLocked;
-        sk.SendBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), MinSendBuffer);
+        sk.SendBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), Sock.MinSendBuffer);
         sk.WriteSpace(cpu);
     }
 
@@ -271,7 +268,7 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
     private static void SetReceiveBuffer(Sock sk, int bytes)
     {
         sk.Flags |= SockFlags.RcvBufLocked;
-        sk.ReceiveBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), MinReceiveBuffer);
+        sk.ReceiveBuffer = (int)Math.Max(Math.Min((long)bytes * 2, int.MaxValue), Sock.MinReceiveBuffer);
     }
 
     private static Errno SetLinger(Sock sk, ReadOnlySpan<byte> value)

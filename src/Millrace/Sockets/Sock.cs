@@ -43,6 +43,9 @@ internal enum SockFlags
 /// </remarks>
 internal abstract class Sock(Proto proto) : SockCommon
 {
+    /// <summary>The smallest buffers that a sock can be set to, bytes. Linux: SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.</summary>
+    public const int MinSendBuffer = 4608, MinReceiveBuffer = 2304;
+
     public SockLock Lock;
 
     /// <summary>In order, to be read. Linux: sk_receive_queue.</summary>

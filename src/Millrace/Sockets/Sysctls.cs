@@ -1,5 +1,7 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
+using Millrace.Sockets;
 
 namespace Millrace;
 
@@ -7,10 +9,44 @@ namespace Millrace;
 /// The stack's settings, with Linux's names, units and defaults. A setting exists only where code reads it. They may be changed at any
 /// time; each change counts from the next use.
 /// </summary>
-/// <remarks>Linux: /proc/sys/net. By name: see <c>SysctlTable</c>.</remarks>
+/// <remarks>Linux: /proc/sys/net.</remarks>
 public sealed class Sysctls
 {
-    private readonly HashSet<int> _reservedPorts = [];
+    private volatile PortSet _reservedPorts = PortSet.Empty;
+
+    /// <summary>A setting by Linux's name, such as <c>net.ipv4.tcp_sack</c>, as the text that Linux prints and takes.</summary>
+    /// <exception cref="KeyNotFoundException">There is no setting of this name.</exception>
+    /// <exception cref="ArgumentException">It cannot have this value.</exception>
+    public string this[string name]
+    {
+        get => (SysctlTable.Find(name) ?? throw Unknown(name)).Read(this);
+        set
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            Errno error = (SysctlTable.Find(name) ?? throw Unknown(name)).Write(this, value);
+            if (error != Errno.OK)
+                throw new ArgumentException($"{name} cannot be \"{value}\" ({error}).", nameof(value));
+        }
+    }
+
+    /// <summary>The names of all settings, in the order in which sysctl(8) lists them.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. SysctlTable.All.Select(static s => s.Name)];
+
+    /// <summary>Reads a setting by its name.</summary>
+    /// <returns>ENOENT if there is none of this name.</returns>
+    public Errno Read(string name, out string value)
+    {
+        Sysctl? found = SysctlTable.Find(name);
+        value = found?.Read(this) ?? "";
+        return found is null ? Errno.ENOENT : Errno.OK;
+    }
+
+    /// <summary>Writes a setting by its name.</summary>
+    /// <returns>ENOENT: no such setting, or no such choice. EINVAL: not of its kind, or out of its range. EACCES: it can only be read.</returns>
+    public Errno Write(string name, string value) => SysctlTable.Find(name)?.Write(this, value) ?? Errno.ENOENT;
+
+    /// <summary>Names of the congestion control algorithms that there are, separated by spaces.</summary>
+    internal Func<string> AvailableCongestionControl { get; set; } = static () => "";
 
     // ---- net.core ----
 
@@ -18,9 +54,9 @@ public sealed class Sysctls
     public int SoMaxConn { get; set; } = 4096;
 
     /// <summary>net.core.rmem_max, net.core.wmem_max: bytes that SO_RCVBUF, SO_SNDBUF may ask for, before doubling.</summary>
-    public int RmemMax { get; set; } = 212992;
+    public int RmemMax { get; set; } = 4 << 20;
 
-    public int WmemMax { get; set; } = 212992;
+    public int WmemMax { get; set; } = 4 << 20;
 
     /// <summary>net.core.rmem_default, net.core.wmem_default.</summary>
     public int RmemDefault { get; set; } = 212992;
@@ -66,35 +102,22 @@ public sealed class Sysctls
 
     public int IcmpMsgsBurst { get; set; } = 50;
 
-    /// <summary>net.ipv4.ip_local_reserved_ports: ports that the stack never gives away by itself.</summary>
+    /// <summary>net.ipv4.ip_local_reserved_ports: ports that the stack never gives away by itself, as in "80,8080-8083".</summary>
+    /// <exception cref="FormatException">It is no such list.</exception>
     public string IpLocalReservedPorts
     {
-        get => field;
-        set
-        {
-            ArgumentNullException.ThrowIfNull(value);
-            var ports = new HashSet<int>();
-            foreach (string part in value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
-            {
-                string[] ends = part.Split('-', 2);
-                int first = int.Parse(ends[0], System.Globalization.CultureInfo.InvariantCulture);
-                int last = int.Parse(ends[^1], System.Globalization.CultureInfo.InvariantCulture);
-                for (int port = first; port <= last; port++)
-                    ports.Add(port);
-            }
-            lock (_reservedPorts)
-            {
-                _reservedPorts.Clear();
-                _reservedPorts.UnionWith(ports);
-            }
-            field = value;
-        }
-    } = "";
+        get => _reservedPorts.ToString();
+        set => _reservedPorts = PortSet.Parse(value) ?? throw new FormatException($"\"{value}\" is no list of ports.");
+    }
 
-    internal bool IsReservedPort(int port)
+    internal bool IsReservedPort(int port) => _reservedPorts.Contains(port);
+
+    internal Errno SetReservedPorts(string text)
     {
-        lock (_reservedPorts)
-            return _reservedPorts.Contains(port);
+        if (PortSet.Parse(text) is not { } ports)
+            return Errno.EINVAL;
+        _reservedPorts = ports;
+        return Errno.OK;
     }
 
     // ---- net.ipv4.tcp_* ----
@@ -115,7 +138,6 @@ public sealed class Sysctls
     public (int Min, int Default, int Max) TcpWmem { get; set; } = (4096, 16384, 4194304);
 
     public bool TcpModerateRcvbuf { get; set; } = true;
-
 
     public bool TcpShrinkWindow { get; set; }
 
@@ -262,4 +284,6 @@ public sealed class Sysctls
 
     /// <summary>net.ipv4.tcp_mem: pages of 4096 bytes: no limit, pressure, limit.</summary>
     public (long Low, long Pressure, long High) TcpMem { get; set; } = (276480, 368640, 552960);
+
+    private static KeyNotFoundException Unknown(string name) => new($"There is no setting {name}.");
 }

@@ -999,7 +999,7 @@ internal sealed partial class TcpSock
     /// <summary>TCP_WINDOW_CLAMP. Linux: tcp_set_window_clamp.</summary>
     public Errno SetWindowClamp(int bytes)
     {
-        const int least = 2304 / 2;
+        const int least = MinReceiveBuffer / 2;
         if (bytes == 0)
         {
             if (State != TcpState.Close)
