@@ -32,7 +32,7 @@ public sealed partial class NetStack : IDisposable
     private readonly InetProtocols _protocols = new();
     private readonly NetFamilies _families = new();
     private readonly TcpProto _tcp;
-    private readonly Tracer _tracer = new();
+    private readonly Tracer _tracer;
     private readonly SecurityPolicy _security;
     private readonly NetStackOptions _options;
     private readonly SocketFace _face;
@@ -53,10 +53,12 @@ public sealed partial class NetStack : IDisposable
         var secrets = new SecretSource(options.Seed);
         Buffers = buffers ?? new BufferPool(secrets.NextSeed());
         int cpus = options.Cpus > 0 ? options.Cpus : 2 * Environment.ProcessorCount;
+        _tracer = new Tracer(options.Name);
         _cpus = new CpuSet(host, cpus, Buffers, _tracer);
         _netRx = new NetRx(cpus);
         _cpus.Actions[(int)Softirq.NetRx] = _netRx;
         _devices = new DeviceTable(_netRx, _cpus);
+        _tracer.DeviceName = index => _devices.ByIndex(index)?.Name ?? $"if{index}";
         _routes = new RoutingTable(host);
         if (options.MemoryBudget > 0)
         {

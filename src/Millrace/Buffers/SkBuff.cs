@@ -106,6 +106,10 @@ internal sealed unsafe class SkBuff : SkBuffLink
     /// <summary>What a super-packet's segments may have together. Linux: GSO_LEGACY_MAX_SIZE.</summary>
     public const int MaxGsoSize = 65536;
 
+    // An IPv6 header, and a TCP header with all the options that it can have.
+    private const int MaxHeaders = 100;
+    private const int Unset = -1;
+
     // Links of SeqTree; TimeNext and TimePrev order the retransmit queue by the time of sending.
     internal SkBuff? Left, Right, Parent, TimeNext, TimePrev;
     internal readonly uint TreePriority;
@@ -207,6 +211,13 @@ internal sealed unsafe class SkBuff : SkBuffLink
     /// <summary>The linear bytes.</summary>
     public Span<byte> Linear => new(Data, LinearLength);
 
+    /// <summary>
+    /// A copy of the packet's first bytes, its network and transport header, for whoever reads of it later; null while it has no
+    /// network header.
+    /// </summary>
+    public byte[]? CopyHeaders() =>
+        NetworkOffset == Unset ? null : new ReadOnlySpan<byte>(NetworkHeader, Math.Min(MaxHeaders, (int)(Tail - NetworkHeader))).ToArray();
+
     /// <summary>Back to an empty buffer on its own head, with <paramref name="headroom"/> bytes before the data.</summary>
     internal void Reset(int headroom)
     {
@@ -217,6 +228,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         Length = FragmentBytes = 0;
         TrueSize = OverheadTrueSize;
         IfIndex = 0;
+        NetworkOffset = Unset;
         IpSummed = ChecksumState.None;
         Charge = ChargeKind.None;
         GsoType = GsoType.None;

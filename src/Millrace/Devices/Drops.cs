@@ -14,7 +14,7 @@ internal static class Drops
         {
             cpu.Mib.Drop(reason);
             cpu.Trace(Tp.sk_skb_reason_drop, (long)reason);
-            cpu.Trace(Tp.kfree_skb, (long)reason, (long)skb.Protocol);
+            cpu.TracePacket(Tp.kfree_skb, skb, (long)reason, (long)skb.Protocol);
         }
         cpu.FreeSkb(skb);
     }

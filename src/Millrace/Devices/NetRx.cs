@@ -67,8 +67,8 @@ internal sealed class NetRx : SoftirqAction
     public void Receive(Cpu cpu, SkBuff skb)
     {
         cpu.Trace(Tp.__netif_receive_skb_core, skb.IfIndex);
-        cpu.Trace(Tp.netif_receive_skb, skb.IfIndex, skb.Length);
         skb.NetworkOffset = skb.Headroom;
+        cpu.TracePacket(Tp.netif_receive_skb, skb, skb.IfIndex, skb.Length);
         PacketType? handler = skb.Protocol switch
         {
             EtherType.Ipv4 => Ipv4,

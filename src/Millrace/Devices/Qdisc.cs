@@ -36,7 +36,7 @@ internal abstract class Qdisc
     private void HardStart(Cpu cpu, SkBuff skb)
     {
         cpu.Trace(Tp.dev_hard_start_xmit);
-        cpu.Trace(Tp.net_dev_xmit, Device.IfIndex, skb.Length);
+        cpu.TracePacket(Tp.net_dev_xmit, skb, Device.IfIndex, skb.Length);
         Device.Statistics.TxPackets++;
         Device.Statistics.TxBytes += skb.Length;
         Device.Transmit(cpu, skb);

@@ -56,6 +56,9 @@ internal sealed class Cpu : BufferCache
     /// <summary>The task that holds the CPU; null while the host's own thread does, which is the idle task to a reader.</summary>
     public TaskStruct? Task { get; internal set; }
 
+    // The task that the last switch gave the CPU to; null: the idle task. Linux: rq->curr.
+    private TaskStruct? _current;
+
     /// <summary>A woken task should run as soon as the present one lets go. Linux: TIF_NEED_RESCHED.</summary>
     public bool NeedResched { get; internal set; }
 
@@ -137,6 +140,32 @@ internal sealed class Cpu : BufferCache
             _lastWoken.NextWoken = task;
         _lastWoken = task;
         NeedResched = true;
+    }
+
+    /// <summary>The task that enters holds the CPU. It was running already, as a program in user mode does.</summary>
+    public void Enter(TaskStruct task)
+    {
+        Task = task;
+        if (_current != task)
+            _current = task;
+        task.NoteCpu(this);
+    }
+
+    /// <summary>The task that holds the CPU goes to sleep, and another is next on it; null is the idle task. Linux: context_switch.</summary>
+    /// <param name="state">The state that the present one is left in.</param>
+    public void SwitchTo(TaskStruct? next, int state)
+    {
+        TraceTask(Tp.sched_switch, next, state);
+        _current = next;
+    }
+
+    /// <summary>A task that has slept holds a CPU again, and whoever was on it is switched away, if it was another.</summary>
+    public void Resume(TaskStruct task)
+    {
+        Task = _current;
+        if (_current != task)
+            SwitchTo(task, _current?.State ?? TaskState.Running);
+        Enter(task);
     }
 
     /// <summary>Notes that an asynchronous operation has something to do once no lock is held.</summary>
@@ -268,25 +297,41 @@ internal sealed class Cpu : BufferCache
     public void Trace(Tp point)
     {
         if (TraceOn)
-            Write(point, null, 0, 0, 0, 0);
+            Write(point, null, null, null, 0, 0, 0, 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Trace(Tp point, long a, long b = 0, long c = 0, long d = 0)
     {
         if (TraceOn)
-            Write(point, null, a, b, c, d);
+            Write(point, null, null, null, a, b, c, d);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Trace(Tp point, TraceSubject about, long a = 0, long b = 0, long c = 0, long d = 0)
     {
         if (TraceOn)
-            Write(point, about, a, b, c, d);
+            Write(point, about, null, null, a, b, c, d);
+    }
+
+    /// <summary>A step that is done to a task; null is the idle task.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void TraceTask(Tp point, TraceTask? task, long a = 0, long b = 0)
+    {
+        if (TraceOn)
+            Write(point, null, task, null, a, b, 0, 0);
+    }
+
+    /// <summary>A step that is done to a packet; its headers are copied.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void TracePacket(Tp point, SkBuff skb, long a = 0, long b = 0, long c = 0, long d = 0)
+    {
+        if (TraceOn)
+            Write(point, null, null, skb, a, b, c, d);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void Write(Tp point, TraceSubject? about, long a, long b, long c, long d)
+    private void Write(Tp point, TraceSubject? about, TraceTask? other, SkBuff? packet, long a, long b, long c, long d)
     {
         var record = new TraceRecord
         {
@@ -294,7 +339,10 @@ internal sealed class Cpu : BufferCache
             Point = point,
             Context = Context,
             Cpu = (byte)Index,
-            Task = Task?.Pid ?? 0,
+            NeedResched = NeedResched,
+            Task = Task,
+            Other = other,
+            Packet = packet?.CopyHeaders(),
             A = a,
             B = b,
             C = c,

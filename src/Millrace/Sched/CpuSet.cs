@@ -70,7 +70,7 @@ internal sealed class CpuSet
         if (Host.HasPreemptionPoints && thread.Held is null)
             Host.PreemptionPoint(thread.Task);
         Cpu cpu = Acquire(thread);
-        cpu.Task = thread.Task;
+        cpu.Enter(thread.Task);
         return new TaskContext(cpu, thread.Task);
     }
 
@@ -219,6 +219,6 @@ internal ref struct TaskContext(Cpu cpu, TaskStruct task)
     public void ReturnFromUser(CpuSet set)
     {
         Cpu = set.Acquire();
-        Cpu.Task = Task;
+        Cpu.Enter(Task);
     }
 }

@@ -24,6 +24,9 @@ internal abstract class Host : IDisposable
     /// <summary>Lets a task run whose state has become Running.</summary>
     public abstract void Unpark(TaskStruct task);
 
+    /// <summary>The task that will run next on a CPU whose task goes to sleep now; null: none, as far as the host knows.</summary>
+    public virtual TaskStruct? NextOn(Cpu cpu) => null;
+
     /// <summary>Called again and again by somebody who wants a lock or a CPU that another holds.</summary>
     public abstract void OnContended(ref SpinWait spin);
 

@@ -29,6 +29,8 @@ internal sealed class SimulatedHost : Host
 
     public override void Unpark(TaskStruct task) => _world.Unpark(task);
 
+    public override TaskStruct? NextOn(Cpu cpu) => _world.NextOn(cpu);
+
     public override void OnContended(ref SpinWait spin) => _world.Yield();
 
     public override void Kick(CpuSet? set, HostWork? work)

@@ -52,17 +52,6 @@ internal sealed class SimulatedWorld : IDisposable
 
     public Micros Now { get; private set; }
 
-    /// <summary>Names of the tasks, by pid; the trace prints them.</summary>
-    public string NameOf(int pid)
-    {
-        foreach (SimulatedTask t in _tasks)
-        {
-            if (t.Task.Pid == pid)
-                return t.Task.Name;
-        }
-        return pid == 0 ? "idle" : "driver";
-    }
-
     public SimulatedHost AddHost()
     {
         var host = new SimulatedHost(this);
@@ -117,6 +106,9 @@ internal sealed class SimulatedWorld : IDisposable
         if (task.Blocked && !_runnable.Contains(task))
             _runnable.Add(task);
     }
+
+    /// <summary>The first in line of those that ran on this CPU last; unknown while the seed chooses who is next.</summary>
+    internal TaskStruct? NextOn(Cpu cpu) => Explore ? null : _runnable.Find(t => t.LastCpu == cpu);
 
     internal void Post(HostWork work)
     {

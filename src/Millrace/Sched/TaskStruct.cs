@@ -1,4 +1,5 @@
 using System.Threading;
+using Millrace.Tracing;
 
 namespace Millrace.Sched;
 
@@ -20,25 +21,24 @@ internal static class TaskState
 /// ever entered a stack.
 /// </summary>
 /// <remarks>Linux: task_struct.</remarks>
-internal sealed class TaskStruct
+internal sealed class TaskStruct : TraceTask
 {
     private int _state;
     private int _signal;
 
     public TaskStruct(int pid, string name)
-    {
-        Pid = pid;
-        Name = name;
-        Wait = new TaskWaitEntry(this);
-    }
-
-    /// <summary>Identifies the task within its host. Never 0, which is the idle task's.</summary>
-    public int Pid { get; }
-
-    /// <summary>Linux: comm.</summary>
-    public string Name { get; set; }
+        : base(pid, name) => Wait = new TaskWaitEntry(this);
 
     public Parker Parker { get; } = new();
+
+    /// <summary>The CPU that the task ran on last, and will be woken for. Linux: task_cpu.</summary>
+    public Cpu? LastCpu { get; private set; }
+
+    internal void NoteCpu(Cpu cpu)
+    {
+        if (LastCpu != cpu)
+            LastCpu = cpu;
+    }
 
     /// <summary>The entry with which the task waits on one queue. A task sleeps on one thing at a time, except in poll.</summary>
     public TaskWaitEntry Wait { get; }

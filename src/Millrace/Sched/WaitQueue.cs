@@ -215,7 +215,7 @@ internal sealed class TaskWaitEntry(TaskStruct task) : WaitQueueEntry
 {
     internal override bool Wake(Cpu cpu, in WakeKey key, out bool remove)
     {
-        cpu.Trace(Tp.autoremove_wake_function, task.Pid);
+        cpu.TraceTask(Tp.autoremove_wake_function, task);
         remove = Scheduler.TryToWakeUp(cpu, task);
         return remove;
     }
@@ -230,11 +230,11 @@ internal static class Scheduler
     /// </summary>
     public static bool TryToWakeUp(Cpu cpu, TaskStruct task)
     {
-        cpu.Trace(Tp.default_wake_function, task.Pid);
-        cpu.Trace(Tp.try_to_wake_up, task.Pid);
+        cpu.TraceTask(Tp.default_wake_function, task);
+        cpu.TraceTask(Tp.try_to_wake_up, task);
         if (!task.TryWake())
             return false;
-        cpu.Trace(Tp.sched_waking, task.Pid);
+        cpu.TraceTask(Tp.sched_waking, task, (task.LastCpu ?? cpu).Index);
         cpu.Mib.Inc(Mib.MillraceWakeups);
         cpu.QueueWoken(task);
         return true;
@@ -257,7 +257,7 @@ internal static class Scheduler
         {
             cpu.FinishLeftovers();
             CpuSet set = cpu.Set;
-            cpu.Trace(Tp.sched_switch, task.Pid, 0);
+            cpu.SwitchTo(set.Host.NextOn(cpu), state);
             Debug.Assert(cpu.LeaseDepth == 1, "a sleeper holds one lease and gives it up");
             cpu.Mib.Inc(Mib.MillraceParks);
             set.Release(cpu);
@@ -265,8 +265,7 @@ internal static class Scheduler
             set.Host.Park(task, deadline);
             task.WaitChannel = null;
             context.Cpu = set.Acquire();
-            context.Cpu.Task = task;
-            context.Cpu.Trace(Tp.sched_switch, 0, task.Pid);
+            context.Cpu.Resume(task);
         }
     }
 }

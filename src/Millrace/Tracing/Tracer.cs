@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Threading;
 
@@ -7,71 +8,70 @@ namespace Millrace.Tracing;
 /// One stack's trace: bounded rings, one for each listener, into which the steps are copied. User code never runs here, so a
 /// step may be traced under any lock; a listener that does not read loses records, which are counted.
 /// </summary>
-internal sealed class Tracer
+internal sealed class Tracer(string stackName)
 {
     private readonly Lock _lock = new();
     private TraceRing[] _rings = [];
-    private long _sequence;
+
+    /// <summary>The stack's name.</summary>
+    public string StackName => stackName;
+
+    /// <summary>Names an interface by its index, for whoever reads.</summary>
+    public Func<int, string> DeviceName { get; set; } = static index => $"if{index}";
 
     /// <summary>Whether anybody listens. Each CPU holds a copy, so that a step costs one load and one branch when nobody does.</summary>
     public bool IsOn => _rings.Length > 0;
 
-    public TraceRing Attach(int capacity)
+    public void Attach(TraceRing ring)
     {
-        var ring = new TraceRing(capacity);
         lock (_lock)
             _rings = [.. _rings, ring];
-        return ring;
     }
 
     public void Detach(TraceRing ring)
     {
         lock (_lock)
-        {
-            var left = new List<TraceRing>(_rings);
-            left.Remove(ring);
-            _rings = [.. left];
-        }
+            _rings = Array.FindAll(_rings, r => r != ring);
     }
 
     public void Write(ref TraceRecord record)
     {
-        lock (_lock)
-        {
-            record.Sequence = ++_sequence;
-            foreach (TraceRing ring in _rings)
-                ring.Append(record);
-        }
-    }
-
-    /// <summary>Moves what <paramref name="ring"/> holds to <paramref name="target"/>. Returns how many records were lost since last time.</summary>
-    public long Drain(TraceRing ring, List<TraceRecord> target)
-    {
-        lock (_lock)
-            return ring.Drain(target);
+        record.Stack = this;
+        foreach (TraceRing ring in Volatile.Read(ref _rings))
+            ring.Append(ref record);
     }
 }
 
-/// <summary>A bounded queue of records, oldest first. Owned by the tracer's lock.</summary>
+/// <summary>A bounded queue of records, oldest first, of the stacks that it is attached to.</summary>
 internal sealed class TraceRing(int capacity)
 {
+    private readonly Lock _lock = new();
     private readonly Queue<TraceRecord> _records = new();
+    private long _sequence;
     private long _lost;
 
-    public void Append(in TraceRecord record)
+    /// <summary>Records that found the queue full.</summary>
+    public long Lost => Volatile.Read(ref _lost);
+
+    public void Append(ref TraceRecord record)
     {
-        if (_records.Count == capacity)
-            _lost++;
-        else
-            _records.Enqueue(record);
+        lock (_lock)
+        {
+            record.Sequence = ++_sequence;
+            if (_records.Count == capacity)
+                Volatile.Write(ref _lost, _lost + 1);
+            else
+                _records.Enqueue(record);
+        }
     }
 
-    public long Drain(List<TraceRecord> target)
+    /// <summary>Moves what is there to <paramref name="target"/>.</summary>
+    public void Drain(List<TraceRecord> target)
     {
-        while (_records.TryDequeue(out TraceRecord r))
-            target.Add(r);
-        long lost = _lost;
-        _lost = 0;
-        return lost;
+        lock (_lock)
+        {
+            target.AddRange(_records);
+            _records.Clear();
+        }
     }
 }
