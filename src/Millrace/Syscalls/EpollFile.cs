@@ -6,11 +6,6 @@ using Millrace.Sockets;
 
 namespace Millrace.Syscalls;
 
-/// <summary>One event of epoll_wait. The layout of struct epoll_event on x86-64, but for its packing.</summary>
-/// <param name="Events">EPOLL* bits.</param>
-/// <param name="Data">What the descriptor was registered with.</param>
-public readonly record struct EpollEvent(uint Events, ulong Data);
-
 /// <summary>
 /// An epoll instance: the descriptors of interest, each an entry on its file's wait queue, and the list of those that have become
 /// ready.

@@ -5,18 +5,6 @@ using Millrace.Sockets;
 
 namespace Millrace.Syscalls;
 
-/// <summary>One descriptor that poll waits for. The layout of struct pollfd.</summary>
-public struct PollDescriptor
-{
-    public int Fd;
-
-    /// <summary>What is asked for; a set of POLL* bits.</summary>
-    public short Events;
-
-    /// <summary>What holds.</summary>
-    public short Returned;
-}
-
 /// <summary>poll(2): sleeps on many queues at once. Linux: poll_wqueues, do_poll.</summary>
 internal sealed class Poller : PollTable
 {

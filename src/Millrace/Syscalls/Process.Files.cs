@@ -73,8 +73,14 @@ public sealed partial class Process
         return call.File.Write(ref call.Context, ref message);
     }
 
-    /// <summary>No file here has a position. Linux: lseek(2), pread(2) on a socket.</summary>
-    public SysResult LSeek(int fd, long offset, int whence)
+    /// <summary>No file here has a position. Linux: lseek(2).</summary>
+    public SysResult LSeek(int fd, long offset, int whence) => RefusePosition(fd);
+
+    /// <inheritdoc cref="LSeek"/>
+    /// <remarks>Linux: pread(2).</remarks>
+    public SysResult PRead(int fd, Span<byte> buffer, long offset) => RefusePosition(fd);
+
+    private SysResult RefusePosition(int fd)
     {
         using var call = new FileCall(_cpus, _files.Get(fd), default);
         return call.Error != Errno.OK ? call.Error : Errno.ESPIPE;
