@@ -49,8 +49,6 @@ internal sealed class DriverDevice : NetDevice
         _stopping = true;
         foreach (Queue q in _queues)
             q.Stop();
-        if (_queues.Length > 0 && CpuSet.Poller == _queues[0])
-            CpuSet.Poller = null;
         _driver.Dispose();
     }
 
@@ -60,6 +58,7 @@ internal sealed class DriverDevice : NetDevice
     {
         private readonly DriverDevice _device;
         private readonly ManualResetEventSlim _stopped = new();
+        private volatile ThreadContext? _server;
         private int _small = BufferPool.NoPage, _large = BufferPool.NoPage;
         private bool _failed;
 
@@ -79,10 +78,18 @@ internal sealed class DriverDevice : NetDevice
 
         public void Kick() => _device._driver.Wake(Index);
 
+        /// <summary>
+        /// Ends the queue's thread and its ring; afterwards nobody calls the driver. Called on that very thread, by a completion that runs
+        /// inline, it cannot wait: the thread then ends without another look at the driver.
+        /// </summary>
         public void Stop()
         {
-            Kick();
-            _stopped.Wait();
+            if (_server != ThreadContext.Current)
+            {
+                Kick();
+                _stopped.Wait();
+            }
+            Ring.Close();
         }
 
         /// <summary>The queue's thread.</summary>
@@ -90,33 +97,38 @@ internal sealed class DriverDevice : NetDevice
         {
             CpuSet cpus = _device.CpuSet;
             bool turnsTimers = cpus.Poller == this;
-            ThreadContext.Current.IsHostThread = true;
-            while (!_device._stopping && !_failed)
+            _server = ThreadContext.Current;
+            _server.IsHostThread = true;
+            while (IsAlive)
             {
                 if (TrySchedule())
                     cpus.Interrupt(this);
-                Micros next = Micros.Never;
                 if (turnsTimers)
-                {
                     cpus.RunSoftirqd(runTimers: true);
-                    next = cpus.Timers.PublishDeadline();
-                }
-                Micros now = cpus.Host.Now;
-                if (next > now)
-                    _device._driver.Wait(Index, next == Micros.Never ? Timeout.InfiniteTimeSpan : (next - now).ToTimeSpan());
+                if (IsAlive)
+                    Sleep(turnsTimers ? cpus.Timers.PublishDeadline() : Micros.Never, cpus.Host.Now);
             }
             if (turnsTimers)
                 cpus.Poller = null;
+            cpus.Host.Kick(cpus, null);
+            // The owner may dispose of the device, or of the stack, when it hears of the failure.
+            _stopped.Set();
             if (_failed)
                 _device.OnFailure();
-            cpus.Host.Kick(cpus, null);
-            _stopped.Set();
+        }
+
+        private bool IsAlive => !_device._stopping && !_failed;
+
+        private void Sleep(Micros until, Micros now)
+        {
+            if (until > now)
+                _device._driver.Wait(Index, until == Micros.Never ? Timeout.InfiniteTimeSpan : (until - now).ToTimeSpan());
         }
 
         public override int Poll(Cpu cpu, int budget)
         {
             int work = 0;
-            while (work < budget && !_failed && ReceiveOne(cpu))
+            while (work < budget && IsAlive && ReceiveOne(cpu))
                 work++;
             return work;
         }
@@ -188,43 +200,68 @@ internal sealed class DriverDevice : NetDevice
         private readonly SkBuffHead _posted = new();
         private readonly SkBuffHead _batch = new();
         private SpinLock32 _lock;
-        private bool _draining;
+        private bool _scheduled, _writing, _closed;
 
         public void Post(Cpu cpu, SkBuff skb)
         {
             _lock.Lock(cpu);
-            if (_posted.Count >= Size)
+            if (_closed || _posted.Count >= Size)
             {
+                DropReason reason = _closed ? DropReason.DevReady : DropReason.FullRing;
                 _lock.Unlock(cpu);
                 device.Statistics.TxDropped++;
-                Drops.Free(cpu, skb, DropReason.FullRing);
+                Drops.Free(cpu, skb, reason);
                 return;
             }
-            bool first = _posted.IsEmpty && !_draining;
+            bool first = !_scheduled;
             _posted.PushLast(skb);
-            if (first)
-                _draining = true;
+            _scheduled = true;
             _lock.Unlock(cpu);
             if (first)
                 cpu.Thread.Defer(this);
+        }
+
+        /// <summary>Takes no more packets, drops those that wait, and returns when nobody is in the driver.</summary>
+        public void Close()
+        {
+            Cpu cpu = device.CpuSet.Acquire();
+            var spin = new SpinWait();
+            var dropped = new SkBuffHead();
+            _lock.Lock(cpu);
+            _closed = true;
+            dropped.TakeAll(_posted);
+            while (_writing)
+            {
+                _lock.Unlock(cpu);
+                device.CpuSet.Host.OnContended(ref spin);
+                _lock.Lock(cpu);
+            }
+            _lock.Unlock(cpu);
+            while (dropped.PopFirst() is { } skb)
+                Drops.Free(cpu, skb, DropReason.DevReady);
+            device.CpuSet.Release(cpu);
         }
 
         internal override void Run()
         {
             Cpu cpu = device.CpuSet.Acquire();
             cpu.AssertNoLock();
-            while (true)
+            while (TakeBatch(cpu))
             {
-                _lock.Lock(cpu);
-                _batch.TakeAll(_posted);
-                _draining = !_batch.IsEmpty;
-                _lock.Unlock(cpu);
-                if (_batch.IsEmpty)
-                    break;
                 while (_batch.PopFirst() is { } skb)
                     Write(cpu, skb);
             }
             device.CpuSet.Release(cpu);
+        }
+
+        // One thread at a time is the ring's writer, from its first batch until it finds nothing.
+        private bool TakeBatch(Cpu cpu)
+        {
+            _lock.Lock(cpu);
+            _batch.TakeAll(_posted);
+            _writing = _scheduled = !_batch.IsEmpty;
+            _lock.Unlock(cpu);
+            return !_batch.IsEmpty;
         }
 
         internal override void HandOver() => device.CpuSet.Host.Kick(device.CpuSet, new Later(this));

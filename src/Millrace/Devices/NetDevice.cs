@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
@@ -53,6 +54,7 @@ internal struct DeviceStatistics
 internal abstract class NetDevice : IDisposable
 {
     private DeviceLayer? _txLayer, _rxLayer;
+    private int _failed;
 
     protected NetDevice(string name, int mtu)
     {
@@ -138,7 +140,7 @@ internal abstract class NetDevice : IDisposable
     /// <summary>The device has failed for good: it is down, and says so once. Linux: NETDEV_UNREGISTER.</summary>
     protected void Fail(string reason)
     {
-        if ((Flags & DeviceFlags.Up) == 0)
+        if (Interlocked.Exchange(ref _failed, 1) != 0)
             return;
         Flags &= ~DeviceFlags.Up;
         Lost?.Invoke(this, reason);
