@@ -32,7 +32,7 @@ internal readonly record struct BindOwner(
     // This is a wildcard: 0.0.0.0 covers what speaks IPv4; "::" covers all, or, if v6only, what speaks IPv6.
     private bool Covers(in BindOwner other)
     {
-        bool otherHasV4 = other.Address.IsV4 || (other.Address.IsAny && !other.V6Only);
+        bool otherHasV4 = other.Address.IsV4 || !other.V6Only;
         bool otherHasV6 = !other.Address.IsV4;
         if (Address.IsV4)
             return otherHasV4;
@@ -81,29 +81,28 @@ internal sealed class BindBucket(ushort port)
         Debug.Fail("an owner leaves the port as what it is counted as");
     }
 
-    /// <summary>
-    /// Whether a newcomer collides with somebody else. <paramref name="counted"/>: the newcomer is among the owners itself.
-    /// <paramref name="relax"/>: the port was asked for by number. Linux: inet_csk_bind_conflict.
-    /// </summary>
-    public bool Conflicts(in BindOwner newcomer, bool counted, bool relax)
+    /// <summary>Whether a newcomer, who is not counted yet, collides with somebody. Linux: inet_csk_bind_conflict.</summary>
+    /// <param name="relax">SO_REUSEADDR counts.</param>
+    /// <param name="asked">The port was asked for by number, so that SO_REUSEPORT counts.</param>
+    public bool Conflicts(in BindOwner newcomer, bool relax, bool asked)
     {
         for (int i = 0; i < _used; i++)
         {
             BindOwner other = _owners[i].Owner;
-            if (counted && other == newcomer && _owners[i].Count == 1)
-                continue;
             bool sameDevice = newcomer.IfIndex == 0 || other.IfIndex == 0 || newcomer.IfIndex == other.IfIndex;
-            if (sameDevice && newcomer.Overlaps(other) && !MayShare(newcomer, other, relax))
+            if (sameDevice && newcomer.Overlaps(other) && !MayShare(newcomer, other, relax, asked))
                 return true;
         }
         return false;
     }
 
-    private static bool MayShare(in BindOwner newcomer, in BindOwner other, bool relax)
+    // Linux: inet_bind_conflict.
+    private static bool MayShare(in BindOwner newcomer, in BindOwner other, bool relax, bool asked)
     {
+        bool sameGroup = newcomer.ReusePort && other.ReusePort && (other.Kind == BindKind.TimeWait || newcomer.Uid == other.Uid);
         if (newcomer.ReuseAddr && other.ReuseAddr && other.Kind != BindKind.Listen)
-            return relax;
-        return newcomer.ReusePort && other.ReusePort && (other.Kind == BindKind.TimeWait || newcomer.Uid == other.Uid);
+            return relax && (asked || !sameGroup);
+        return asked && sameGroup;
     }
 
     private struct Slot
@@ -120,6 +119,9 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
 
     private readonly BindBucket?[]?[] _buckets = new BindBucket?[256][];
     private readonly SpinLock32[] _locks = new SpinLock32[LockCount];
+
+    /// <summary>The parity of the port that a bind was given last: odd, until they are all taken.</summary>
+    private volatile uint _parity = 1;
 
     /// <summary>How a sock counts as the owner of a port.</summary>
     public static BindOwner OwnerOf(InetSock sk, BindKind kind) =>
@@ -138,7 +140,7 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
         bool counted = sk.BindBucket == bucket;
         if (counted)
             bucket.Remove(OwnerOf(sk, sk.BindKind));
-        bool conflict = bucket.Conflicts(OwnerOf(sk, kind), counted: false, relax: true);
+        bool conflict = bucket.Conflicts(OwnerOf(sk, kind), relax: true, asked: true);
         if (!conflict)
             Attach(cpu, sk, bucket, kind, counted);
         else if (counted)
@@ -148,30 +150,37 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
     }
 
     // Odd ports first, so that the even ones are left for connect, which prefers them. Linux: inet_csk_find_open_port.
+    // Deviates: it begins where it had luck last, so that it does not walk over all odd ports each time when they are taken.
     private Errno FindFreePort(Cpu cpu, InetConnectionSock sk, BindKind kind)
     {
-        (int low, int high) = sysctls.IpLocalPortRange;
-        int span = high - low + 1;
-        int start = (int)random.Below((uint)span) | 1;
-        for (int parity = 0; parity < 2; parity++)
+        uint start = (random.NextUInt32() & ~1u) | _parity;
+        bool found = TryFindFreePort(cpu, sk, kind, start, relax: false)
+            || (sysctls.IpAutobindReuse && TryFindFreePort(cpu, sk, kind, start, relax: true));
+        return found ? Errno.OK : Errno.EADDRINUSE;
+    }
+
+    private bool TryFindFreePort(Cpu cpu, InetConnectionSock sk, BindKind kind, uint start, bool relax)
+    {
+        var walk = new PortWalk(sysctls, sk, start);
+        while (walk.TryNext(out ushort port))
         {
-            for (int i = 0; i < span; i += 2)
-            {
-                int port = low + (start + parity + i) % span;
-                if (sysctls.IsReservedPort(port))
-                    continue;
-                ref SpinLock32 stripe = ref LockOf((ushort)port);
-                stripe.Lock(cpu);
-                BindBucket bucket = BucketOf((ushort)port);
-                bool free = !bucket.Conflicts(OwnerOf(sk, kind), counted: false, relax: false);
-                if (free)
-                    Attach(cpu, sk, bucket, kind, counted: false);
-                stripe.Unlock(cpu);
-                if (free)
-                    return Errno.OK;
-            }
+            if (sysctls.IsReservedPort(port))
+                continue;
+            cpu.Mib.Inc(Mib.MillracePortProbes);
+            ref SpinLock32 stripe = ref LockOf(port);
+            stripe.Lock(cpu);
+            BindBucket bucket = BucketOf(port);
+            bool free = !bucket.Conflicts(OwnerOf(sk, kind), relax, asked: false);
+            if (free)
+                Attach(cpu, sk, bucket, kind, counted: false);
+            stripe.Unlock(cpu);
+            if (!free)
+                continue;
+            if (walk.HasTurned)
+                _parity ^= 1;
+            return true;
         }
-        return Errno.EADDRINUSE;
+        return false;
     }
 
     /// <summary>
@@ -180,6 +189,7 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
     /// </summary>
     public bool TryGetForConnect(Cpu cpu, InetConnectionSock sk, ushort port)
     {
+        cpu.Mib.Inc(Mib.MillracePortProbes);
         ref SpinLock32 stripe = ref LockOf(port);
         stripe.Lock(cpu);
         BindBucket bucket = BucketOf(port);

@@ -53,6 +53,9 @@ internal sealed class InetBinder(RoutingTable routes, Sysctls sysctls)
     {
         if (sk.State != TcpState.Close || sk.HasPort)
             return Errno.EINVAL;
+        bool wasV6Only = sk.IsV6Only;
+        if (address.Family == Af.Inet6 && !address.Address.IsAny && !address.Address.IsV4)
+            sk.SetInet(InetFlags.V6Only, true);
         sk.LocalAddr = address.Address;
         bool oneHost = !address.Address.IsMulticast && !routes.IsBroadcast(address.Address);
         sk.SourceAddr = oneHost ? address.Address : sk.Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;
@@ -62,6 +65,7 @@ internal sealed class InetBinder(RoutingTable routes, Sysctls sysctls)
             Errno error = sk.Proto.GetPort(cpu, sk, address.Port);
             if (error != Errno.OK)
             {
+                sk.SetInet(InetFlags.V6Only, wasV6Only);
                 sk.ResetSourceAddr();
                 return error;
             }

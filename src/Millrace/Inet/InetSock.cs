@@ -105,6 +105,15 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
         return Route;
     }
 
+    /// <summary>The part of the stack's ports that the socket may be given; a side that is 0, or not within them, is theirs.</summary>
+    /// <remarks>Linux: local_port_range, inet_sk_get_local_port_range.</remarks>
+    public (ushort Low, ushort High) PortRange;
+
+    public (int Low, int High) NarrowPortRange((int Low, int High) all) =>
+        (IsWithin(PortRange.Low, all) ? PortRange.Low : all.Low, IsWithin(PortRange.High, all) ? PortRange.High : all.High);
+
+    private static bool IsWithin(int port, (int Low, int High) range) => range.Low <= port && port <= range.High;
+
     /// <summary>Back to unbound. Linux: inet_reset_saddr.</summary>
     public void ResetSourceAddr() => SourceAddr = LocalAddr = Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;
 

@@ -76,6 +76,12 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
             case IpOption.BindAddressNoPort:
                 sk.SetInet(InetFlags.BindAddressNoPort, on);
                 return Errno.OK;
+            case IpOption.LocalPortRange:
+                (ushort low, ushort high) = ((ushort)number, (ushort)(number >> 16));
+                if (low != 0 && high != 0 && low > high)
+                    return Errno.EINVAL;
+                sk.PortRange = (low, high);
+                return Errno.OK;
             default:
                 return Errno.ENOPROTOOPT;
         }
@@ -111,6 +117,9 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 return Errno.OK;
             case IpOption.BindAddressNoPort:
                 number = sk.HasInet(InetFlags.BindAddressNoPort) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.LocalPortRange:
+                number = sk.PortRange.High << 16 | sk.PortRange.Low;
                 return Errno.OK;
             default:
                 return Errno.ENOPROTOOPT;

@@ -63,6 +63,7 @@ internal static class IpOption
     public const int Transparent = 19;
     public const int MinTtl = 21;
     public const int BindAddressNoPort = 24;
+    public const int LocalPortRange = 51;
 }
 
 /// <summary>Options of IPPROTO_IPV6 that exist here.</summary>

@@ -31,6 +31,7 @@ internal static class SysctlTable
         Number("net.ipv4.icmp_msgs_per_sec", static s => s.IcmpMsgsPerSec, static (s, v) => s.IcmpMsgsPerSec = (int)v),
         Number("net.ipv4.icmp_ratelimit", static s => s.IcmpRateLimit, static (s, v) => s.IcmpRateLimit = (int)v),
         Number("net.ipv4.icmp_ratemask", static s => s.IcmpRateMask, static (s, v) => s.IcmpRateMask = (int)v, int.MinValue),
+        Flag("net.ipv4.ip_autobind_reuse", static s => s.IpAutobindReuse, static (s, v) => s.IpAutobindReuse = v, 1),
         Number("net.ipv4.ip_default_ttl", static s => s.IpDefaultTtl, static (s, v) => s.IpDefaultTtl = (byte)v, 1, Byte),
         new NumberSysctl("net.ipv4.ip_local_port_range", static s => [s.IpLocalPortRange.Low, s.IpLocalPortRange.High], SetPortRange, 1, 65535),
         new TextSysctl("net.ipv4.ip_local_reserved_ports", static s => s.IpLocalReservedPorts, static (s, v) => s.SetReservedPorts(v)),

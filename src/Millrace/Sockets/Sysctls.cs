@@ -74,6 +74,9 @@ public sealed class Sysctls
     /// <summary>net.ipv4.ip_local_port_range: first and last port that the stack gives away.</summary>
     public (int Low, int High) IpLocalPortRange { get; set; } = (32768, 60999);
 
+    /// <summary>net.ipv4.ip_autobind_reuse: when no port is free, one whose users all have SO_REUSEADDR is given away again.</summary>
+    public bool IpAutobindReuse { get; set; }
+
     /// <summary>net.ipv4.ip_unprivileged_port_start.</summary>
     public int IpUnprivilegedPortStart { get; set; } = 1024;
 

@@ -1,3 +1,4 @@
+using System;
 using System.Threading;
 using Millrace.Inet;
 using Millrace.Sched;
@@ -12,38 +13,28 @@ internal sealed partial class TcpProto : ITupleConflict
     /// <summary>Where the search for a port to the same peer goes on, by peer. RFC 6056 §3.3.4. Linux: table_perturb.</summary>
     private readonly int[] _perturb = new int[1 << 12];
 
-    // Linux: inet_hash_connect.
+    // Linux: inet_hash_connect. Even ports first; when those to this peer are gone it keeps to the odd ones until they are.
     private Errno HashConnect(Cpu cpu, TcpSock sk)
     {
         cpu.Trace(Tp.inet_hash_connect, sk);
         if (sk.BindBucket is not null)
             return TryHash(cpu, sk) ? Errno.OK : Errno.EADDRNOTAVAIL;
-        (int low, int high) = Sysctls.IpLocalPortRange;
-        int span = high - low + 1;
-        if (span > 1)
-            span &= ~1;
         ulong offset = Sequences.PortOffset(sk.LocalAddr, sk.RemoteAddr, sk.RemotePort);
         ref int perturb = ref _perturb[offset & (ulong)(_perturb.Length - 1)];
-        uint start = (uint)(Volatile.Read(ref perturb) + (int)(offset >> 32)) % (uint)span & ~1u;
-        // Even ports first: bind prefers the odd ones.
-        for (int parity = 0; parity < 2; parity++)
+        uint start = (uint)Volatile.Read(ref perturb) + ((uint)(offset >> 32) & ~1u);
+        var walk = new PortWalk(Sysctls, sk, start);
+        while (walk.TryNext(out ushort port))
         {
-            for (int i = 0; i < span; i += 2)
+            if (Sysctls.IsReservedPort(port) || !Binds.TryGetForConnect(cpu, sk, port))
+                continue;
+            if (TryHash(cpu, sk))
             {
-                int port = low + (int)((start + (uint)i) % (uint)span) + parity;
-                if (port > high || Sysctls.IsReservedPort(port) || !Binds.TryGetForConnect(cpu, sk, (ushort)port))
-                    continue;
-                if (TryHash(cpu, sk))
-                {
-                    // The next connection to this peer begins behind this one, at a distance that nobody can tell.
-                    int step = i + 2;
-                    if (_random.Below(8u) == 0)
-                        step += 2 * (int)_random.Below(8u);
-                    Interlocked.Add(ref perturb, step);
-                    return Errno.OK;
-                }
-                Binds.PutPort(cpu, sk);
+                // The next connection to this peer begins behind this one, at a distance that nobody can tell.
+                int passed = Math.Max(walk.Distance, _random.Below(8) * walk.Step);
+                Interlocked.Add(ref perturb, passed + walk.Step + (walk.HasTurned ? 1 : 0));
+                return Errno.OK;
             }
+            Binds.PutPort(cpu, sk);
         }
         return Errno.EADDRNOTAVAIL;
     }

@@ -58,4 +58,5 @@ internal enum Mib
     MillraceCopiedInBytes, MillraceCopiedOutBytes, MillraceWireBytes, MillraceWakeups, MillraceParks, MillraceSpinHits,
     MillraceHandovers, MillraceAsyncWakeups, MillraceDeviceReads, MillraceDeviceWrites, MillraceSoftirqs, MillraceSoftirqdRuns, MillraceNapiPolls,
     MillraceTimersFired, MillraceDeviceDrops, MillraceDeviceErrors, MillraceGroMerged, MillraceGsoSegments, MillraceBadOffload,
+    MillracePortProbes,
 }
