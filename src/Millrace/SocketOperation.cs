@@ -28,6 +28,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     private SysResult _result;
     private int _phase;
     private int _cancelled;
+    private int _holders;
     private bool _inline;
     private bool _forStream;
 
@@ -52,6 +53,12 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     protected abstract SysResult Attempt(ref TaskContext context, Sock sk);
 
     /// <summary>
+    /// Whether there is something to try again for, asked once the entry stands on the queue: a waker that does not own the socket may
+    /// have come between the attempt and that.
+    /// </summary>
+    protected virtual bool HasNews(Sock sk) => false;
+
+    /// <summary>
     /// Begins the call on a socket that the caller has taken a reference to, which the operation gives back. True: it has finished, and
     /// its result can be taken. False: the result will be delivered.
     /// </summary>
@@ -63,6 +70,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
         _forStream = forStream;
         _cancel = cancel;
         _cancelled = 0;
+        _holders = 1;
         _phase = Running;
         if (!socket.Sk!.TryLockSock(context.Cpu, this) || !TryFinish(ref context))
             return false;
@@ -70,20 +78,37 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
         return true;
     }
 
-    /// <summary>Takes the result of a call that has finished; what it threw, if it failed. The operation is free then.</summary>
+    /// <summary>Takes the result of a call that has finished; what it threw, if it failed.</summary>
     protected Exception? TakeResult(out SysResult result)
     {
-        _registration.Dispose();
-        _registration = default;
         result = _result;
         CancellationToken cancel = _cancel;
-        Socket = null!;
-        _cancel = default;
         if (!result.IsError)
             return null;
         if (result.Error == Errno.EAGAIN)
             return new OperationCanceledException(cancel);
         return _forStream ? result.Error.ToStreamException() : result.Error.ToException();
+    }
+
+    /// <summary>The call is over; but a cancellation that came too late may still be looking at the operation.</summary>
+    protected void Finish()
+    {
+        if (_registration.Unregister())
+            Interlocked.Decrement(ref _holders);
+        LetGo();
+    }
+
+    /// <summary>Forgets what belongs to the call, and goes back to the pool.</summary>
+    protected abstract void Recycle();
+
+    private void LetGo()
+    {
+        if (Interlocked.Decrement(ref _holders) != 0)
+            return;
+        _registration = default;
+        Socket = null!;
+        _cancel = default;
+        Recycle();
     }
 
     protected short Version => _delivery.Version;
@@ -114,23 +139,30 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
         Cpu cpu = context.Cpu;
         Socket socket = Socket;
         Sock sk = socket.Sk!;
-        socket.Wait.Remove(cpu, _entry);
-        _result = socket.IsAbandoned ? Errno.ECANCELED : Attempt(ref context, sk);
-        if (_result.Error == Errno.EAGAIN && TryWait())
+        bool waits;
+        do
         {
+            socket.Wait.Remove(cpu, _entry);
+            _result = socket.IsAbandoned ? Errno.ECANCELED : Attempt(ref context, sk);
+            waits = _result.Error == Errno.EAGAIN && TryWait();
+            if (!waits)
+                break;
             socket.Wait.Add(cpu, _entry, IsExclusive);
-            sk.ReleaseSock(cpu);
-            return false;
+            Interlocked.MemoryBarrier();
         }
+        while (HasNews(sk) && TryClaim());
         sk.ReleaseSock(cpu);
-        return true;
+        return !waits;
     }
 
     // False: the call was cancelled. A cancellation that comes later finds the phase and acts itself.
     private bool TryWait()
     {
         if (_cancel.CanBeCanceled && _registration == default)
+        {
+            Interlocked.Increment(ref _holders);
             _registration = _cancel.UnsafeRegister(static op => ((SocketOperation)op!).Cancel(), this);
+        }
         if (Volatile.Read(ref _cancelled) != 0)
             return false;
         Interlocked.Exchange(ref _phase, Waiting);
@@ -143,11 +175,13 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     private void Cancel()
     {
         Interlocked.Exchange(ref _cancelled, 1);
-        if (!TryClaim())
-            return;
-        Cpu cpu = _cpus.Acquire();
-        cpu.QueueCompletion(this);
-        cpu.Set.Release(cpu);
+        if (TryClaim())
+        {
+            TaskContext context = _cpus.Enter();
+            context.Cpu.QueueCompletion(this);
+            _cpus.Leave(ref context);
+        }
+        LetGo();
     }
 
     private void Deliver()
@@ -194,9 +228,6 @@ internal abstract class SocketOperation<T>(int index, PollEvents interest, bool 
     /// <summary>What the call returns; it has not failed.</summary>
     protected abstract T Convert(SysResult result);
 
-    /// <summary>Forgets what belongs to the call, and goes back to the pool.</summary>
-    protected abstract void Recycle();
-
     /// <summary>The outcome of a call that finished at once.</summary>
     protected ValueTask<T> Finished()
     {
@@ -215,7 +246,7 @@ internal abstract class SocketOperation<T>(int index, PollEvents interest, bool 
     {
         Exception? failure = TakeResult(out SysResult result);
         value = failure is null ? Convert(result) : default!;
-        Recycle();
+        Finish();
         return failure;
     }
 }

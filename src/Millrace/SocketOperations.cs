@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using System.Threading.Tasks;
 using System.Threading.Tasks.Sources;
+using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
 
@@ -25,11 +26,6 @@ internal sealed class ReceiveOperation(OperationPool<ReceiveOperation> pool, int
 
     protected override SysResult Attempt(ref TaskContext context, Sock sk)
     {
-        if (_buffer.IsEmpty)
-        {
-            PollEvents events = sk.Proto.Poll(context.Cpu, sk);
-            return (events & (PollEvents.Readable | PollEvents.Terminal)) != 0 ? 0 : Errno.EAGAIN;
-        }
         var message = new MsgHdr { Iter = new IoIter(_buffer.Span), Flags = _flags };
         return sk.Proto.ReceiveOwned(ref context, sk, ref message);
     }
@@ -142,6 +138,9 @@ internal sealed class AcceptOperation(OperationPool<AcceptOperation> pool, int i
     }
 
     protected override SysResult Attempt(ref TaskContext context, Sock sk) => Socket.Ops.AcceptOwned(context.Cpu, Socket, _accepted!);
+
+    // Softirqs of other connections add to the queue, and own only those.
+    protected override bool HasNews(Sock sk) => sk is InetConnectionSock { AcceptQueue.IsEmpty: false };
 
     protected override TcpConnection Convert(SysResult result) => new(_face, _accepted!);
 

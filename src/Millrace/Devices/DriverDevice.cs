@@ -201,6 +201,7 @@ internal sealed class DriverDevice : NetDevice
         private readonly SkBuffHead _batch = new();
         private SpinLock32 _lock;
         private bool _scheduled, _writing, _closed;
+        private Later? _later;
 
         public void Post(Cpu cpu, SkBuff skb)
         {
@@ -244,7 +245,16 @@ internal sealed class DriverDevice : NetDevice
 
         internal override void Run()
         {
-            Cpu cpu = device.CpuSet.Acquire();
+            if (device.CpuSet.TryAcquire() is { } free)
+                WriteAll(free);
+            else if (ThreadContext.Current.Held is null)
+                WriteAll(device.CpuSet.Acquire());
+            else
+                HandOver();
+        }
+
+        private void WriteAll(Cpu cpu)
+        {
             cpu.AssertNoLock();
             while (TakeBatch(cpu))
             {
@@ -264,7 +274,7 @@ internal sealed class DriverDevice : NetDevice
             return !_batch.IsEmpty;
         }
 
-        internal override void HandOver() => device.CpuSet.Host.Kick(device.CpuSet, new Later(this));
+        internal override void HandOver() => device.CpuSet.Host.Kick(device.CpuSet, _later ??= new Later(this));
 
         private unsafe void Write(Cpu cpu, SkBuff skb)
         {

@@ -1,3 +1,4 @@
+using System.Threading;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
@@ -20,6 +21,7 @@ internal sealed class NetRx : SoftirqAction
     private const int Budget = 300;
 
     private readonly PollList[] _lists;
+    private Napi? _remote;
 
     public NetRx(int cpus)
     {
@@ -41,9 +43,33 @@ internal sealed class NetRx : SoftirqAction
         cpu.Raise(Softirq.NetRx);
     }
 
+    /// <summary>
+    /// As <see cref="Schedule"/>, by a thread that got none of the stack's CPUs: a holder of one takes the interrupt.
+    /// Linux: net_rps_send_ipi.
+    /// </summary>
+    public void ScheduleRemote(CpuSet cpus, Napi napi)
+    {
+        do
+            napi.NextPoll = Volatile.Read(ref _remote);
+        while (Interlocked.CompareExchange(ref _remote, napi, napi.NextPoll) != napi.NextPoll);
+        cpus.RaiseOnHolder(Softirq.NetRx);
+    }
+
+    private void TakeRemote(Cpu cpu)
+    {
+        for (Napi? napi = Interlocked.Exchange(ref _remote, null); napi is not null;)
+        {
+            Napi now = napi;
+            napi = now.NextPoll;
+            cpu.Interrupt(now);
+        }
+    }
+
     public override void Run(Cpu cpu)
     {
         cpu.Trace(Tp.net_rx_action);
+        if (_remote is not null)
+            TakeRemote(cpu);
         PollList list = _lists[cpu.Index];
         int budget = Budget;
         PollList again = list.Spare;

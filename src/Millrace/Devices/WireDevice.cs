@@ -72,11 +72,18 @@ internal sealed class WireDevice : NetDevice
             DropOutgoing();
             return;
         }
-        Cpu cpu = peer.CpuSet.Acquire();
-        var batch = peer.TakeBatch(cpu, this);
-        if (batch && peer._poll.TrySchedule())
-            cpu.Interrupt(peer._poll);
-        peer.CpuSet.Release(cpu);
+        ThreadContext thread = ThreadContext.Current;
+        Cpu? free = peer.CpuSet.TryAcquire() ?? (thread.Held is null ? peer.CpuSet.Acquire() : null);
+        bool scheduled = peer.TakeBatch(free ?? thread.Held!, this) && peer._poll.TrySchedule();
+        if (free is null)
+        {
+            if (scheduled)
+                peer.NetRx.ScheduleRemote(peer.CpuSet, peer._poll);
+            return;
+        }
+        if (scheduled)
+            free.Interrupt(peer._poll);
+        peer.CpuSet.Release(free);
     }
 
     private bool TakeBatch(Cpu cpu, WireDevice sender)
@@ -108,7 +115,9 @@ internal sealed class WireDevice : NetDevice
 
     private void DropOutgoing()
     {
-        Cpu cpu = CpuSet.Acquire();
+        ThreadContext thread = ThreadContext.Current;
+        Cpu? free = CpuSet.TryAcquire() ?? (thread.Held is null ? CpuSet.Acquire() : null);
+        Cpu cpu = free ?? thread.Held!;
         _outgoingLock.Lock(cpu);
         while (_outgoing.PopFirst() is { } skb)
         {
@@ -116,7 +125,8 @@ internal sealed class WireDevice : NetDevice
             Drops.Free(cpu, skb, DropReason.DevReady);
         }
         _outgoingLock.Unlock(cpu);
-        CpuSet.Release(cpu);
+        if (free is not null)
+            CpuSet.Release(free);
     }
 
     private sealed class Handoff(WireDevice device) : DeferredWork

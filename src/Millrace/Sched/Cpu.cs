@@ -28,7 +28,8 @@ internal sealed class Cpu : BufferCache
     private int _pending;
     private int _bhDepth;
     private bool _handedOver;
-    private TaskStruct? _woken, _lastWoken;
+    private TaskStruct[] _woken = new TaskStruct[16];
+    private int _wokenCount;
     private HostWork? _completions, _lastCompletion;
     private HostWork? _inline, _lastInline;
 
@@ -38,6 +39,7 @@ internal sealed class Cpu : BufferCache
         Set = set;
         Index = index;
         Host = set.Host;
+        Explores = set.Host.Explores;
     }
 
     public int Index { get; }
@@ -45,6 +47,9 @@ internal sealed class Cpu : BufferCache
     public CpuSet Set { get; }
 
     public Host Host { get; }
+
+    /// <summary>A copy of <see cref="Host.Explores"/>.</summary>
+    public readonly bool Explores;
 
     public Counters Mib { get; } = new();
 
@@ -79,7 +84,7 @@ internal sealed class Cpu : BufferCache
     public void BhEnable()
     {
         Debug.Assert(_bhDepth > 0, "bottom halves are enabled as often as they were disabled");
-        if (--_bhDepth == 0 && (_pending != 0 || _woken is not null || Thread.HasDeferred))
+        if (--_bhDepth == 0 && (_pending != 0 || _wokenCount != 0 || Thread.HasDeferred))
             RunPending();
     }
 
@@ -133,12 +138,10 @@ internal sealed class Cpu : BufferCache
     /// <summary>Notes that a task may run again; it is let go when no spinlock is held. Linux: ttwu_queue, the _sync hint.</summary>
     public void QueueWoken(TaskStruct task)
     {
-        task.NextWoken = null;
-        if (_lastWoken is null)
-            _woken = task;
-        else
-            _lastWoken.NextWoken = task;
-        _lastWoken = task;
+        // An array and no link in the task: a task that spins may go on, sleep again, and be woken by another CPU meanwhile.
+        if (_wokenCount == _woken.Length)
+            System.Array.Resize(ref _woken, 2 * _wokenCount);
+        _woken[_wokenCount++] = task;
         NeedResched = true;
     }
 
@@ -182,7 +185,7 @@ internal sealed class Cpu : BufferCache
     }
 
     /// <summary>Whether anything is left to do before the CPU can be given back.</summary>
-    internal bool HasLeftovers => _completions is not null || _woken is not null || (_pending != 0 && !_handedOver) || Thread.HasDeferred;
+    internal bool HasLeftovers => _completions is not null || _wokenCount != 0 || (_pending != 0 && !_handedOver) || Thread.HasDeferred;
 
     internal void FinishLeftovers()
     {
@@ -271,14 +274,9 @@ internal sealed class Cpu : BufferCache
 
     private void ReleaseWoken()
     {
-        while (_woken is { } task)
-        {
-            _woken = task.NextWoken;
-            if (_woken is null)
-                _lastWoken = null;
-            task.NextWoken = null;
-            Host.Unpark(task);
-        }
+        for (int i = 0; i < _wokenCount; i++)
+            Host.Unpark(_woken[i]);
+        _wokenCount = 0;
         NeedResched = false;
     }
 

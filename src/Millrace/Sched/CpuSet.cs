@@ -80,7 +80,22 @@ internal sealed class CpuSet
     /// <summary>Leases a CPU, or nests into the one of this stack that the thread already holds.</summary>
     public Cpu Acquire() => Acquire(ThreadContext.Current);
 
+    /// <summary>
+    /// As <see cref="Acquire()"/>, but null if every CPU is held. A thread that holds another stack's CPU must not wait for one of this:
+    /// two threads that did so crosswise would wait for ever.
+    /// </summary>
+    public Cpu? TryAcquire() => TryAcquire(ThreadContext.Current);
+
     private Cpu Acquire(ThreadContext thread)
+    {
+        var spin = new SpinWait();
+        Cpu? cpu;
+        while ((cpu = TryAcquire(thread)) is null)
+            Host.OnContended(ref spin);
+        return cpu;
+    }
+
+    private Cpu? TryAcquire(ThreadContext thread)
     {
         for (Cpu? held = thread.Held; held is not null; held = held.OuterHeld)
         {
@@ -90,20 +105,27 @@ internal sealed class CpuSet
                 return held;
             }
         }
-        var spin = new SpinWait();
-        while (true)
+        int start = thread.LastCpu;
+        for (int i = 0; i < _cpus.Length; i++)
         {
-            int start = thread.LastCpu;
-            for (int i = 0; i < _cpus.Length; i++)
-            {
-                int index = start + i;
-                if (index >= _cpus.Length)
-                    index %= _cpus.Length;
-                if (TryLease(_cpus[index], thread))
-                    return _cpus[index];
-            }
-            Host.OnContended(ref spin);
+            int index = start + i;
+            if (index >= _cpus.Length)
+                index %= _cpus.Length;
+            if (TryLease(_cpus[index], thread))
+                return _cpus[index];
         }
+        return null;
+    }
+
+    /// <summary>
+    /// Sees to it that a softirq runs on a CPU that somebody else may hold: he runs it, when he next enables bottom halves or lets go.
+    /// </summary>
+    public void RaiseOnHolder(Softirq vector)
+    {
+        Cpu cpu = _cpus[0];
+        cpu.RaiseRemote(vector);
+        if (TryLease(cpu, ThreadContext.Current))
+            Release(cpu);
     }
 
     /// <summary>Leases this very CPU if nobody holds it.</summary>
@@ -151,12 +173,18 @@ internal sealed class CpuSet
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void RunInline(HostWork? first)
     {
+        // The context is that of a caller who has nothing to do with them; and with one, continuations that want none go to the pool.
+        SynchronizationContext? context = SynchronizationContext.Current;
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(null);
         while (first is { } work)
         {
             first = work.NextWork;
             work.NextWork = null;
             work.Execute();
         }
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(context);
     }
 
     /// <summary>

@@ -58,6 +58,14 @@ internal abstract class Host : IDisposable
     {
     }
 
+    /// <summary>Whether <see cref="Explore"/> does anything.</summary>
+    public bool Explores { get; protected init; }
+
+    /// <summary>A place at which another CPU could come in between: a lock is about to be taken.</summary>
+    public virtual void Explore()
+    {
+    }
+
     public abstract void Dispose();
 }
 

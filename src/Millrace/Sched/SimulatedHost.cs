@@ -8,18 +8,20 @@ internal sealed class SimulatedHost : Host
 {
     private readonly SimulatedWorld _world;
     private CpuSet? _set;
+    private bool _softirqs;
 
     public SimulatedHost(SimulatedWorld world)
     {
         _world = world;
         HasPreemptionPoints = true;
+        Explores = world.Explore;
     }
 
     public override Micros Now => _world.Now;
 
     public override DateTimeOffset Epoch => DateTimeOffset.UnixEpoch;
 
-    public Micros NextDeadline => _set?.Timers.NextDeadline ?? Micros.Never;
+    public Micros NextDeadline => _softirqs ? Micros.Zero : _set?.Timers.NextDeadline ?? Micros.Never;
 
     public override void Park(TaskStruct task, Micros deadline)
     {
@@ -41,13 +43,13 @@ internal sealed class SimulatedHost : Host
             _softirqs = true;
     }
 
-    private bool _softirqs;
-
     public override void Attach(CpuSet set) => _set = set;
 
     public override void Detach(CpuSet set) => _set = null;
 
     public override void PreemptionPoint(TaskStruct task) => _world.PreemptionPoint(task);
+
+    public override void Explore() => _world.MaybeSwitch();
 
     /// <summary>Runs this machine's timers that are due, and softirqs that a task handed over, on a CPU that is idle.</summary>
     public void RunDue(Micros now)

@@ -15,12 +15,19 @@ namespace Millrace.Sched;
 /// </summary>
 /// <remarks>
 /// The same seed gives the same run for programs whose tasks only the simulator schedules. Everything in here is touched only by the
-/// holder of the baton, which is passed by <see cref="Parker"/>s, so there is no lock.
+/// holder of the baton, which is passed by <see cref="Parker"/>s, so there is no lock. The tasks' threads are pinned to one CPU: only one
+/// of them runs anyway, and passing the baton then costs a tenth.
 /// </remarks>
 internal sealed class SimulatedWorld : IDisposable
 {
     /// <summary>What entering a system call costs in virtual time, so that a program that polls moves the clock.</summary>
     private static readonly Micros SyscallCost = new(1);
+
+    /// <summary>Calls that a task makes in a row while others could run, before it is their turn.</summary>
+    private const int TimeSlice = 256;
+
+    /// <summary>How long a task may wait outside the stack, in real time, before the run is given up.</summary>
+    private static readonly Micros Patience = Micros.FromSeconds(2);
 
     private readonly List<SimulatedHost> _hosts = [];
     private readonly List<TaskStruct> _runnable = [];
@@ -29,14 +36,18 @@ internal sealed class SimulatedWorld : IDisposable
     private readonly Queue<HostWork> _work = new();
     private readonly TaskStruct _driver = new(int.MaxValue, "driver");
     private readonly Prng _schedule;
+    private readonly int _pinnedTo = ThreadAffinity.CurrentCpu;
     private TaskStruct? _worker;
-    private TaskStruct _running;
+    private volatile TaskStruct _running;
     private Micros _horizon = Micros.Never;
     private Func<bool>? _until;
     private long _order;
-    private int _nextPid = 1;
+    private int _live;
+    private int _slice;
+    private long _progress;
+    private bool _inRun;
     private bool _ended;
-    private bool _aborted;
+    private volatile bool _aborted;
     private Exception? _failure;
 
     /// <param name="seed">Decides every choice that the simulator makes.</param>
@@ -62,26 +73,33 @@ internal sealed class SimulatedWorld : IDisposable
     /// <summary>Adds a task. It starts to run when the world does.</summary>
     public void Spawn(string name, Action body)
     {
-        var task = new SimulatedTask(this, new TaskStruct(_nextPid++, name), body, isWorker: false);
-        _tasks.Add(task);
-        _runnable.Add(task.Task);
-        task.Start();
+        AssertInside();
+        Add(name, body, isWorker: false);
+        _live++;
     }
 
     /// <summary>
     /// Runs until every task has ended, <paramref name="until"/> holds, or virtual time has advanced by <paramref name="limit"/>.
     /// Rethrows the first exception that left a task. Called by a thread outside.
     /// </summary>
-    /// <exception cref="SimulationDeadlockException">Nothing can ever run again, and some task has not ended.</exception>
+    /// <exception cref="SimulationDeadlockException">
+    /// Nothing can ever run again, and some task has not ended; or a task waits for something outside the stack.
+    /// </exception>
     public void Run(Micros limit, Func<bool>? until = null)
     {
+        if (_inRun)
+            throw new InvalidOperationException("The simulation is running already; a task of it cannot run it.");
+        ObjectDisposedException.ThrowIf(_aborted, this);
         _horizon = Now.SaturatingAdd(limit);
         _until = until;
         _ended = false;
-        TaskStruct outside = ThreadContext.Current.Task;
-        ThreadContext.Current.Task = _driver;
+        ThreadContext thread = ThreadContext.Current;
+        TaskStruct outside = thread.Task;
+        thread.Task = _driver;
+        _inRun = true;
         SwitchFrom(_driver);
-        ThreadContext.Current.Task = outside;
+        _inRun = false;
+        thread.Task = outside;
         if (_failure is { } failure)
         {
             _failure = null;
@@ -91,11 +109,13 @@ internal sealed class SimulatedWorld : IDisposable
 
     internal void Park(TaskStruct task, Micros deadline)
     {
-        if (_aborted)
-            throw new SimulationAbortedException();
+        ThrowIfAborted();
+        if (!_inRun)
+            throw new InvalidOperationException("A call that blocks needs a task of the simulation to block.");
         if (deadline != Micros.Never)
-            _sleepers.Enqueue(new Sleeper(task, task.SleepCount), (deadline.Value, _order++));
+            AddSleeper(task, deadline);
         task.Blocked = true;
+        task.Woken = false;
         SwitchFrom(task);
         task.SleepCount++;
         task.Blocked = false;
@@ -103,7 +123,11 @@ internal sealed class SimulatedWorld : IDisposable
 
     internal void Unpark(TaskStruct task)
     {
-        if (task.Blocked && !_runnable.Contains(task))
+        AssertInside();
+        if (!task.Blocked || task.Woken)
+            return;
+        task.Woken = true;
+        if (!task.Yielding)
             _runnable.Add(task);
     }
 
@@ -112,45 +136,47 @@ internal sealed class SimulatedWorld : IDisposable
 
     internal void Post(HostWork work)
     {
+        AssertInside();
         _work.Enqueue(work);
         if (_worker is null)
-        {
-            var task = new SimulatedTask(this, new TaskStruct(_nextPid++, "kworker"), RunWorker, isWorker: true);
-            _tasks.Add(task);
-            _worker = task.Task;
-            _runnable.Add(_worker);
-            task.Start();
-        }
+            _worker = Add("kworker", RunWorker, isWorker: true);
         else if (_worker.TryWake())
-        {
             Unpark(_worker);
-        }
     }
 
     /// <summary>A lock's or a CPU's holder was preempted: let him go on.</summary>
     internal void Yield()
     {
+        ThrowIfAborted();
         TaskStruct me = _running;
+        me.Yielding = true;
         _runnable.Add(me);
         SwitchFrom(me);
+        me.Yielding = false;
+        // One who sleeps runs the clock's events; he may have been woken while he was on the list for this.
+        if (me.Blocked && me.Woken)
+            _runnable.Add(me);
     }
 
     internal void PreemptionPoint(TaskStruct task)
     {
-        if (_aborted)
-            throw new SimulationAbortedException();
-        if (task != _running)
-            throw new InvalidOperationException("A thread that the simulation did not start called into a simulated stack. Use Simulation.Spawn.");
+        ThrowIfAborted();
+        AssertInside();
+        if (!_inRun)
+            return;
+        _progress++;
         Now += SyscallCost;
         RunDueEvents();
-        if (Explore && _runnable.Count > 0 && _schedule.Below(4) == 0)
+        bool over = Now > _horizon || _until?.Invoke() == true;
+        bool slice = _runnable.Count > 0 && (++_slice == TimeSlice || (Explore && _schedule.Below(4) == 0));
+        if (over || slice)
             Yield();
     }
 
-    /// <summary>A preemption point inside a call; does nothing unless the world explores.</summary>
-    internal void MaybeSwitch(TaskStruct task)
+    /// <summary>A lock is about to be taken: another CPU might be quicker.</summary>
+    internal void MaybeSwitch()
     {
-        if (Explore && task == _running && _runnable.Count > 0 && _schedule.Below(4) == 0)
+        if (_inRun && _runnable.Count > 0 && _schedule.Below(16) == 0)
             Yield();
     }
 
@@ -167,31 +193,87 @@ internal sealed class SimulatedWorld : IDisposable
         }
     }
 
+    private void ThrowIfAborted()
+    {
+        if (_aborted)
+            throw new SimulationAbortedException();
+    }
+
+    // Only the holder of the baton may touch the world; while it does not run, whoever sets it up.
+    private void AssertInside()
+    {
+        if (_inRun && ThreadContext.Current.Task != _running)
+            throw new InvalidOperationException("A thread that the simulation did not start called into a simulated stack. Use Simulation.Spawn.");
+    }
+
+    private TaskStruct Add(string name, Action body, bool isWorker)
+    {
+        var task = new SimulatedTask(this, new TaskStruct(_tasks.Count + 1, name), body, isWorker);
+        _tasks.Add(task);
+        _runnable.Add(task.Task);
+        task.Start();
+        return task.Task;
+    }
+
+    private void AddSleeper(TaskStruct task, Micros deadline)
+    {
+        // Sleeps that ended early leave their deadlines behind; they must not pile up.
+        if (_sleepers.Count > 64 + 2 * _tasks.Count)
+        {
+            List<(Sleeper, (long, long))> current = [];
+            foreach ((Sleeper s, (long At, long Order) at) in _sleepers.UnorderedItems)
+            {
+                if (!s.IsStale)
+                    current.Add((s, at));
+            }
+            _sleepers.Clear();
+            _sleepers.EnqueueRange(current);
+        }
+        _sleepers.Enqueue(new Sleeper(task, task.SleepCount), (deadline.Value, _order++));
+    }
+
     // Called by the task that cannot or shall not go on. Returns when it holds the baton again.
     private void SwitchFrom(TaskStruct me)
     {
-        while (true)
-        {
-            TaskStruct next = ChooseNext();
-            if (next == me)
-            {
-                _running = me;
-                return;
-            }
-            if (Pass(me, next))
-                return;
-        }
-    }
-
-    private bool Pass(TaskStruct me, TaskStruct next)
-    {
+        TaskStruct next = ChooseNext();
+        _slice = 0;
+        if (next == me)
+            return;
+        _progress++;
         _running = next;
         next.Parker.Signal();
+        if (me == _driver)
+            WatchUntilOver();
+        else
+            WaitForBaton(me);
+    }
+
+    private void WaitForBaton(TaskStruct me)
+    {
         while (_running != me && !_aborted)
             me.Parker.Wait(Micros.Never);
-        if (_aborted && me != _driver)
-            throw new SimulationAbortedException();
-        return true;
+        ThrowIfAborted();
+    }
+
+    // The driver has nothing to do but to watch: a task that sleeps or waits outside the stack keeps the baton, and nothing moves.
+    private void WatchUntilOver()
+    {
+        (long Progress, bool Waits) before = (-1, false);
+        while (_running != _driver)
+        {
+            if (_driver.Parker.Wait(Patience))
+                continue;
+            TaskStruct holder = _running;
+            var now = (Volatile.Read(ref _progress), holder != _driver && _tasks[holder.Pid - 1].WaitsOutside);
+            if (now.Item2 && now == before)
+            {
+                _aborted = true;
+                _failure = new SimulationDeadlockException(
+                    $"{holder.Name} sleeps or waits outside the stack and keeps everybody else from running. Wait by the stack's own means.");
+                _running = _driver;
+            }
+            before = now;
+        }
     }
 
     // Whoever runs next: a runnable task, after as many events as it takes to have one, or the driver if the run is over.
@@ -199,7 +281,7 @@ internal sealed class SimulatedWorld : IDisposable
     {
         while (true)
         {
-            if (_ended || _failure is not null || _until?.Invoke() == true)
+            if (_ended || _failure is not null || Now > _horizon || _until?.Invoke() == true)
                 return _driver;
             if (_runnable.Count > 0)
             {
@@ -216,9 +298,8 @@ internal sealed class SimulatedWorld : IDisposable
     // Jumps to the next event and runs it. False: there is none, or it lies beyond the horizon.
     private bool Advance()
     {
-        bool allEnded = _tasks.TrueForAll(t => t.Ended || t.IsWorker);
         Micros next = NextEvent();
-        if (_horizon == Micros.Never && allEnded)
+        if (_horizon == Micros.Never && _live == 0)
         {
             _ended = true;
             return false;
@@ -232,7 +313,7 @@ internal sealed class SimulatedWorld : IDisposable
         if (next == Micros.Never)
         {
             _ended = true;
-            if (!allEnded)
+            if (_live > 0)
                 _failure = new SimulationDeadlockException(DescribeDeadlock());
             return false;
         }
@@ -293,7 +374,10 @@ internal sealed class SimulatedWorld : IDisposable
             return;
         if (failure is not null)
             _failure ??= failure;
+        if (!ended.IsWorker)
+            _live--;
         TaskStruct next = ChooseNext();
+        _progress++;
         _running = next;
         next.Parker.Signal();
     }
@@ -313,24 +397,30 @@ internal sealed class SimulatedWorld : IDisposable
 
         public bool Ended { get; private set; }
 
+        /// <summary>Whether the thread is in a wait or a sleep of the runtime's. The stack's own waits are none.</summary>
+        public bool WaitsOutside => (_thread!.ThreadState & ThreadState.WaitSleepJoin) != 0;
+
         public void Start()
         {
             _thread = new Thread(Main) { IsBackground = true, Name = Task.Name };
             _thread.Start();
         }
 
-        public void Join() => _thread!.Join();
+        /// <summary>Waits for the end of the thread, unless it does something else for ever.</summary>
+        public void Join() => _thread!.Join(Patience.ToTimeSpan());
 
         private void Main()
         {
+            ThreadAffinity.Pin(world._pinnedTo);
             ThreadContext.Current.Task = Task;
+            // Continuations run without a context, or those that want none would be sent to the thread pool.
+            if (!IsWorker)
+                SynchronizationContext.SetSynchronizationContext(new Sentry(world));
             Exception? failure = null;
             try
             {
-                while (world._running != Task && !world._aborted)
-                    Task.Parker.Wait(Micros.Never);
-                if (!world._aborted)
-                    body();
+                world.WaitForBaton(Task);
+                body();
             }
             catch (SimulationAbortedException)
             {
@@ -341,6 +431,44 @@ internal sealed class SimulatedWorld : IDisposable
             }
             Ended = true;
             world.OnTaskEnd(this, failure);
+        }
+    }
+
+    /// <summary>Told by the runtime when a task waits for a lock, a .NET task or a handle: for something that the simulator cannot see.</summary>
+    private sealed class Sentry : SynchronizationContext
+    {
+        private readonly SimulatedWorld _world;
+
+        public Sentry(SimulatedWorld world)
+        {
+            _world = world;
+            SetWaitNotificationRequired();
+        }
+
+        public override int Wait(nint[] waitHandles, bool waitAll, int millisecondsTimeout)
+        {
+            // Something of the process's, like its console, that a thread outside the simulation holds for a moment, is no harm.
+            int patience = (int)Patience.Milliseconds;
+            bool bounded = millisecondsTimeout >= 0 && millisecondsTimeout <= patience;
+            int result = WaitHelper(waitHandles, waitAll, bounded ? millisecondsTimeout : patience);
+            if (result == WaitHandle.WaitTimeout && !bounded)
+            {
+                throw new SimulationDeadlockException(
+                    $"{_world._running.Name} waits for a lock, a task or a handle outside the stack, which no other task can give it:{Environment.NewLine}{Environment.StackTrace}");
+            }
+            return result;
+        }
+
+        /// <summary>What awaited in a task goes on in the simulation.</summary>
+        public override void Post(SendOrPostCallback d, object? state) => _world.Post(new Continuation(d, state));
+
+        public override void Send(SendOrPostCallback d, object? state) => d(state);
+
+        public override SynchronizationContext CreateCopy() => this;
+
+        private sealed class Continuation(SendOrPostCallback callback, object? state) : HostWork
+        {
+            public override void Execute() => callback(state);
         }
     }
 }

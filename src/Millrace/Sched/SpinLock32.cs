@@ -21,6 +21,8 @@ internal struct SpinLock32
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Lock(Cpu cpu)
     {
+        if (cpu.Explores)
+            cpu.Host.Explore();
         if (Interlocked.CompareExchange(ref _held, 1, 0) != 0)
             LockContended(cpu);
         cpu.NoteLocked();

@@ -27,7 +27,11 @@ internal sealed class TaskStruct : TraceTask
     private int _signal;
 
     public TaskStruct(int pid, string name)
-        : base(pid, name) => Wait = new TaskWaitEntry(this);
+        : base(pid, name)
+    {
+        Wait = new TaskWaitEntry(this, Mib.MillraceWakeups);
+        LockWait = new TaskWaitEntry(this, Mib.MillraceLockWakeups);
+    }
 
     public Parker Parker { get; } = new();
 
@@ -43,21 +47,24 @@ internal sealed class TaskStruct : TraceTask
     /// <summary>The entry with which the task waits on one queue. A task sleeps on one thing at a time, except in poll.</summary>
     public TaskWaitEntry Wait { get; }
 
+    /// <summary>
+    /// The entry with which the task waits for a lock: another one, because it may still stand on the queue of what it waits for when it
+    /// takes the lock again.
+    /// </summary>
+    public TaskWaitEntry LockWait { get; }
+
     /// <summary>What the task waits for, for the report of a deadlock; null while it runs. Linux: wchan.</summary>
     public string? WaitChannel { get; set; }
 
     /// <summary>Where the task is in a call that can be interrupted.</summary>
     public Host? Host { get; set; }
 
-    /// <summary>Next on the list of tasks that a CPU has woken and not yet let run.</summary>
-    internal TaskStruct? NextWoken;
-
-    /// <summary>Next in the queue for a socket's lock.</summary>
-    internal TaskStruct? NextLockWaiter;
-
     /// <summary>Kept by the simulator: whether the task waits for the baton in a sleep, and how many sleeps it has behind it.</summary>
     internal bool Blocked;
     internal int SleepCount;
+
+    /// <summary>Kept by the simulator: whether the sleep is to end, and whether the task stands aside for the holder of a lock.</summary>
+    internal bool Woken, Yielding;
 
     /// <summary>Whether spinning before a sleep has paid lately.</summary>
     internal SpinAdvice Spin;

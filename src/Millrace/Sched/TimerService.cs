@@ -65,16 +65,21 @@ internal sealed class TimerService(CpuSet set) : SoftirqAction
     /// <summary>Fires what is due. Linux: run_timer_softirq.</summary>
     public override void Run(Cpu cpu)
     {
-        _lock.Lock(cpu);
-        TimerNode? due = _wheel.Advance(cpu.Now);
-        Interlocked.Exchange(ref _next, _wheel.NextExpiry.Value);
-        _lock.Unlock(cpu);
-        while (due is { } node)
+        // One at a time: a node that waits for its turn can still be moved or disarmed by another CPU.
+        while (TakeDue(cpu) is { } node)
         {
-            due = node.Next;
-            node.Next = null;
             cpu.Mib.Inc(Mib.MillraceTimersFired);
             node.Fire(cpu);
         }
+    }
+
+    private TimerNode? TakeDue(Cpu cpu)
+    {
+        _lock.Lock(cpu);
+        TimerNode? node = _wheel.TakeDue(cpu.Now);
+        if (node is null)
+            Interlocked.Exchange(ref _next, _wheel.NextExpiry.Value);
+        _lock.Unlock(cpu);
+        return node;
     }
 }

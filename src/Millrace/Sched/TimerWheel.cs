@@ -58,7 +58,7 @@ internal sealed class TimerWheel
         Count--;
     }
 
-    /// <summary>A time at or before the earliest deadline, when <see cref="Advance"/> should be called; Never if empty.</summary>
+    /// <summary>A time at or before the earliest deadline, when <see cref="TakeDue"/> should be called; Never if empty.</summary>
     public Micros NextExpiry
     {
         get
@@ -74,21 +74,15 @@ internal sealed class TimerWheel
         }
     }
 
-    /// <summary>Moves the wheel to <paramref name="now"/> and returns the chain of nodes that are due, in order of time.</summary>
-    public TimerNode? Advance(Micros now)
+    /// <summary>Moves the wheel to <paramref name="now"/>, or to the first deadline before it, whose node it takes out; null: none is due.</summary>
+    public TimerNode? TakeDue(Micros now)
     {
-        TimerNode? first = null, last = null;
         while (true)
         {
-            while (_due is { } node)
+            if (_due is { } node)
             {
                 Remove(node);
-                node.Next = null;
-                if (last is null)
-                    first = node;
-                else
-                    last.Next = node;
-                last = node;
+                return node;
             }
             long next = NextExpiry.Value;
             if (next > now.Value)
@@ -98,7 +92,7 @@ internal sealed class TimerWheel
         }
         if (now.Value > _now)
             _now = now.Value;
-        return first;
+        return null;
     }
 
     private long NextSlotStart(int level)

@@ -97,6 +97,9 @@ internal struct WaitQueueHead
         }
     }
 
+    /// <summary>Whether nobody waits, for a caller whose own lock everybody holds who queues himself. Linux: waitqueue_active.</summary>
+    public readonly bool IsEmpty => _first is null;
+
     /// <summary>Queues the entry; nothing if it already is. Linux: add_wait_queue, prepare_to_wait.</summary>
     public void Add(Cpu cpu, WaitQueueEntry entry, bool exclusive)
     {
@@ -117,6 +120,17 @@ internal struct WaitQueueHead
         entry.Interest = interest;
         AddLocked(entry, exclusive);
         task.SetState(TaskState.Interruptible);
+        _lock.Unlock(cpu);
+    }
+
+    /// <summary>Queues the task for a lock that another will surely release. Linux: the prepare_to_wait_exclusive of __lock_sock.</summary>
+    public void PrepareForLock(Cpu cpu, TaskStruct task)
+    {
+        TaskWaitEntry entry = task.LockWait;
+        _lock.Lock(cpu);
+        entry.Interest = PollEvents.In;
+        AddLocked(entry, exclusive: true);
+        task.SetState(TaskState.Uninterruptible);
         _lock.Unlock(cpu);
     }
 
@@ -211,12 +225,14 @@ internal struct WaitQueueHead
 
 /// <summary>The entry of a task that sleeps: the wake function ends the sleep and takes the entry off the queue.</summary>
 /// <remarks>Linux: DEFINE_WAIT, autoremove_wake_function.</remarks>
-internal sealed class TaskWaitEntry(TaskStruct task) : WaitQueueEntry
+/// <param name="task">Whose it is.</param>
+/// <param name="counter">What its wake-ups are counted as.</param>
+internal sealed class TaskWaitEntry(TaskStruct task, Mib counter) : WaitQueueEntry
 {
     internal override bool Wake(Cpu cpu, in WakeKey key, out bool remove)
     {
         cpu.TraceTask(Tp.autoremove_wake_function, task);
-        remove = Scheduler.TryToWakeUp(cpu, task);
+        remove = Scheduler.TryToWakeUp(cpu, task, counter);
         return remove;
     }
 }
@@ -228,14 +244,15 @@ internal static class Scheduler
     /// Makes a sleeping task runnable. It starts to run when this CPU has dropped its last lock. False: it did not sleep.
     /// Linux: default_wake_function, try_to_wake_up.
     /// </summary>
-    public static bool TryToWakeUp(Cpu cpu, TaskStruct task)
+    /// <param name="counter">What the wake-up is counted as.</param>
+    public static bool TryToWakeUp(Cpu cpu, TaskStruct task, Mib counter = Mib.MillraceWakeups)
     {
         cpu.TraceTask(Tp.default_wake_function, task);
         cpu.TraceTask(Tp.try_to_wake_up, task);
         if (!task.TryWake())
             return false;
         cpu.TraceTask(Tp.sched_waking, task, (task.LastCpu ?? cpu).Index);
-        cpu.Mib.Inc(Mib.MillraceWakeups);
+        cpu.Mib.Inc(counter);
         cpu.QueueWoken(task);
         return true;
     }

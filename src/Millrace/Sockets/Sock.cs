@@ -189,13 +189,13 @@ internal abstract class Sock(Proto proto) : SockCommon
         return free;
     }
 
+    // Linux: __lock_sock.
     private Cpu WaitForOwner(ref TaskContext context)
     {
         Cpu cpu = context.Cpu;
         do
         {
-            Lock.AddWaiter(context.Task);
-            context.Task.SetState(TaskState.Uninterruptible);
+            Lock.Waiters.PrepareForLock(cpu, context.Task);
             Lock.Spin.Unlock(cpu);
             cpu.BhEnable();
             Scheduler.ScheduleTimeout(ref context, Micros.Never, "lock_sock");
@@ -204,6 +204,8 @@ internal abstract class Sock(Proto proto) : SockCommon
             Lock.Spin.Lock(cpu);
         }
         while (Lock.IsOwned);
+        Lock.Waiters.Remove(cpu, context.Task.LockWait);
+        context.Task.SetState(TaskState.Running);
         return cpu;
     }
 

@@ -16,8 +16,10 @@ internal struct SockLock
 
     private bool _owned;
     private SkBuff? _backlogFirst, _backlogLast;
-    private TaskStruct? _waiterFirst, _waiterLast;
-    private HostWork? _operations;
+    private HostWork? _operations, _lastOperation;
+
+    /// <summary>Tasks that wait to be the owner. Queued and woken under the spinlock. Linux: socket_lock_t.wq.</summary>
+    public WaitQueueHead Waiters;
 
     /// <summary>Bytes charged to the backlog. Zeroed only after it is worked off, so that a flood cannot keep the owner for ever.</summary>
     public int BacklogBytes { get; private set; }
@@ -42,38 +44,25 @@ internal struct SockLock
     {
         Debug.Assert(_owned && _backlogFirst is null, "the owner works off the backlog before it lets go");
         _owned = false;
-        while (_waiterFirst is { } task)
-        {
-            _waiterFirst = task.NextLockWaiter;
-            if (_waiterFirst is null)
-                _waiterLast = null;
-            task.NextLockWaiter = null;
-            if (Scheduler.TryToWakeUp(cpu, task))
-                break;
-        }
+        if (!Waiters.IsEmpty)
+            Waiters.Wake(cpu, new WakeKey(PollEvents.In));
         while (_operations is { } operation)
         {
             _operations = operation.NextWork;
             cpu.QueueCompletion(operation);
         }
-    }
-
-    /// <summary>Queues a task for ownership, under the spinlock. Linux: __lock_sock.</summary>
-    public void AddWaiter(TaskStruct task)
-    {
-        task.NextLockWaiter = null;
-        if (_waiterLast is null)
-            _waiterFirst = task;
-        else
-            _waiterLast.NextLockWaiter = task;
-        _waiterLast = task;
+        _lastOperation = null;
     }
 
     /// <summary>Queues an asynchronous operation that found an owner, under the spinlock.</summary>
     public void AddOperation(HostWork operation)
     {
-        operation.NextWork = _operations;
-        _operations = operation;
+        operation.NextWork = null;
+        if (_lastOperation is null)
+            _operations = operation;
+        else
+            _lastOperation.NextWork = operation;
+        _lastOperation = operation;
     }
 
     /// <summary>Queues a packet, under the spinlock. Linux: __sk_add_backlog.</summary>

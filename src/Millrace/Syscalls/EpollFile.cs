@@ -19,7 +19,7 @@ internal sealed class EpollFile : File, IFileObserver
     private const uint ExclusiveAllowed = (uint)(PollEvents.In | PollEvents.Out | PollEvents.Err | PollEvents.Hup | PollEvents.RdNorm
         | PollEvents.WrNorm) | EdgeTriggered | Exclusive;
 
-    private readonly Lock _itemsLock = new();
+    private readonly TaskMutex _itemsLock = new();
     private readonly Dictionary<(int Fd, File File), Item> _items = [];
     private SpinLock32 _readyLock;
     private Item? _readyFirst, _readyLast;
@@ -30,48 +30,54 @@ internal sealed class EpollFile : File, IFileObserver
     /// <summary>EPOLL_CTL_ADD, MOD, DEL are 1, 3, 2.</summary>
     public Errno Control(ref TaskContext context, int operation, int fd, File file, uint events, ulong data)
     {
-        const int add = 1, delete = 2, modify = 3;
+        const int add = 1;
         if (file == this)
             return Errno.EINVAL;
         if (file is EpollFile)
             return Errno.ELOOP;
         if (operation == add && (events & Exclusive) != 0 && (events & ~ExclusiveAllowed) != 0)
             return Errno.EINVAL;
-        lock (_itemsLock)
+        _itemsLock.Lock(ref context);
+        Errno error = ControlLocked(ref context, operation, fd, file, events, data);
+        _itemsLock.Unlock(context.Cpu);
+        return error;
+    }
+
+    private Errno ControlLocked(ref TaskContext context, int operation, int fd, File file, uint events, ulong data)
+    {
+        const int add = 1, delete = 2, modify = 3;
+        bool known = _items.TryGetValue((fd, file), out Item? item);
+        switch (operation)
         {
-            bool known = _items.TryGetValue((fd, file), out Item? item);
-            switch (operation)
-            {
-                case add:
-                    if (known)
-                        return Errno.EEXIST;
-                    item = new Item(this, file) { Data = data };
-                    _items[(fd, file)] = item;
-                    file.Observe(this);
-                    break;
-                case modify:
-                    if (!known)
-                        return Errno.ENOENT;
-                    if (((item!.Events | events) & Exclusive) != 0)
-                        return Errno.EINVAL;
-                    item.Data = data;
-                    break;
-                case delete:
-                    if (!known)
-                        return Errno.ENOENT;
-                    _items.Remove((fd, file));
-                    item!.Detach(context.Cpu);
-                    RemoveReady(context.Cpu, item);
-                    return Errno.OK;
-                default:
+            case add:
+                if (known)
+                    return Errno.EEXIST;
+                item = new Item(this, file) { Data = data };
+                _items[(fd, file)] = item;
+                file.Observe(this);
+                break;
+            case modify:
+                if (!known)
+                    return Errno.ENOENT;
+                if (((item!.Events | events) & Exclusive) != 0)
                     return Errno.EINVAL;
-            }
-            item!.SetEvents(events | (uint)(PollEvents.Err | PollEvents.Hup));
-            PollEvents now = file.Poll(ref context, operation == add ? item.Table : null);
-            if (((uint)now & item.Events) != 0)
-                AddReady(context.Cpu, item);
-            return Errno.OK;
+                item.Data = data;
+                break;
+            case delete:
+                if (!known)
+                    return Errno.ENOENT;
+                _items.Remove((fd, file));
+                item!.Detach(context.Cpu);
+                RemoveReady(context.Cpu, item);
+                return Errno.OK;
+            default:
+                return Errno.EINVAL;
         }
+        item!.SetEvents(events | (uint)(PollEvents.Err | PollEvents.Hup));
+        PollEvents now = file.Poll(ref context, operation == add ? item.Table : null);
+        if (((uint)now & item.Events) != 0)
+            AddReady(context.Cpu, item);
+        return Errno.OK;
     }
 
     /// <summary>Waits until something is ready, and reports as many as fit. Linux: ep_poll.</summary>
@@ -105,27 +111,25 @@ internal sealed class EpollFile : File, IFileObserver
 
     protected override void OnLastRelease(ref TaskContext context)
     {
-        lock (_itemsLock)
-        {
-            foreach (Item item in _items.Values)
-                item.Detach(context.Cpu);
-            _items.Clear();
-        }
+        _itemsLock.Lock(ref context);
+        foreach (Item item in _items.Values)
+            item.Detach(context.Cpu);
+        _items.Clear();
+        _itemsLock.Unlock(context.Cpu);
     }
 
     /// <summary>A file was closed for good: it leaves the set by itself. Linux: eventpoll_release_file.</summary>
     public void OnReleased(ref TaskContext context, File file)
     {
-        lock (_itemsLock)
+        _itemsLock.Lock(ref context);
+        foreach ((int Fd, File File) key in new List<(int Fd, File File)>(_items.Keys))
         {
-            foreach ((int Fd, File File) key in new List<(int Fd, File File)>(_items.Keys))
-            {
-                if (key.File != file || !_items.Remove(key, out Item? item))
-                    continue;
-                item.Detach(context.Cpu);
-                RemoveReady(context.Cpu, item);
-            }
+            if (key.File != file || !_items.Remove(key, out Item? item))
+                continue;
+            item.Detach(context.Cpu);
+            RemoveReady(context.Cpu, item);
         }
+        _itemsLock.Unlock(context.Cpu);
     }
 
     // Each ready item is asked again: what no longer holds is dropped, what is level-triggered stays. Linux: ep_send_events.

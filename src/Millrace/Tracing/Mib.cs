@@ -55,7 +55,7 @@ internal enum Mib
     TcpExtTCPPLBRehash,
 
     // What Linux does not count: the cost of the path.
-    MillraceCopiedInBytes, MillraceCopiedOutBytes, MillraceWireBytes, MillraceWakeups, MillraceParks, MillraceSpinHits,
+    MillraceCopiedInBytes, MillraceCopiedOutBytes, MillraceWireBytes, MillraceWakeups, MillraceLockWakeups, MillraceParks, MillraceSpinHits,
     MillraceHandovers, MillraceAsyncWakeups, MillraceDeviceReads, MillraceDeviceWrites, MillraceSoftirqs, MillraceSoftirqdRuns, MillraceNapiPolls,
     MillraceTimersFired, MillraceDeviceDrops, MillraceDeviceErrors, MillraceGroMerged, MillraceGsoSegments, MillraceBadOffload,
     MillracePortProbes,
