@@ -127,8 +127,7 @@ internal sealed class SimulatedWorld : IDisposable
         if (!task.Blocked || task.Woken)
             return;
         task.Woken = true;
-        if (!task.Yielding)
-            _runnable.Add(task);
+        AddRunnable(task);
     }
 
     /// <summary>The first in line of those that ran on this CPU last; unknown while the seed chooses who is next.</summary>
@@ -149,13 +148,11 @@ internal sealed class SimulatedWorld : IDisposable
     {
         ThrowIfAborted();
         TaskStruct me = _running;
-        me.Yielding = true;
-        _runnable.Add(me);
+        AddRunnable(me);
         SwitchFrom(me);
-        me.Yielding = false;
-        // One who sleeps runs the clock's events; he may have been woken while he was on the list for this.
+        // One who sleeps runs the clock's events; he may have been woken meanwhile, and the sleep has not seen it.
         if (me.Blocked && me.Woken)
-            _runnable.Add(me);
+            AddRunnable(me);
     }
 
     internal void PreemptionPoint(TaskStruct task)
@@ -210,9 +207,17 @@ internal sealed class SimulatedWorld : IDisposable
     {
         var task = new SimulatedTask(this, new TaskStruct(_tasks.Count + 1, name), body, isWorker);
         _tasks.Add(task);
-        _runnable.Add(task.Task);
+        AddRunnable(task.Task);
         task.Start();
         return task.Task;
+    }
+
+    private void AddRunnable(TaskStruct task)
+    {
+        if (task.IsRunnable)
+            return;
+        task.IsRunnable = true;
+        _runnable.Add(task);
     }
 
     private void AddSleeper(TaskStruct task, Micros deadline)
@@ -288,6 +293,7 @@ internal sealed class SimulatedWorld : IDisposable
                 int index = Explore ? _schedule.Below(_runnable.Count) : 0;
                 TaskStruct next = _runnable[index];
                 _runnable.RemoveAt(index);
+                next.IsRunnable = false;
                 return next;
             }
             if (!Advance())

@@ -63,8 +63,8 @@ internal sealed class TaskStruct : TraceTask
     internal bool Blocked;
     internal int SleepCount;
 
-    /// <summary>Kept by the simulator: whether the sleep is to end, and whether the task stands aside for the holder of a lock.</summary>
-    internal bool Woken, Yielding;
+    /// <summary>Kept by the simulator: whether the sleep is to end, and whether the task waits for its turn to run.</summary>
+    internal bool Woken, IsRunnable;
 
     /// <summary>Whether spinning before a sleep has paid lately.</summary>
     internal SpinAdvice Spin;
