@@ -460,6 +460,7 @@ internal sealed partial class TcpSock
         skb.SplitTo(rest, length, cpu);
         skb.TrueSize -= moved;
         WriteQueued += TxOverhead;
+        ForceSchedule(TxOverhead);
         Charge(TxOverhead);
         ref TcpControlBlock a = ref skb.Tcp, b = ref rest.Tcp;
         b.Seq = a.Seq + length;
