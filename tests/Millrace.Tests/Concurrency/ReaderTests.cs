@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
-using Millrace.Syscalls;
 using Millrace.Tracing;
 
 namespace Millrace.Tests.Concurrency;
