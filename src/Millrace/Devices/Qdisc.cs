@@ -55,6 +55,27 @@ internal sealed class NoQueueQdisc(NetDevice device) : Qdisc(device)
     }
 }
 
+/// <summary>
+/// First in, first out. The devices here never stop their queue, so what is let in goes on at once; a limit of none lets nothing in.
+/// </summary>
+/// <remarks>Linux: pfifo.</remarks>
+internal sealed class FifoQdisc(NetDevice device, int limit) : Qdisc(device)
+{
+    public override string Kind => "pfifo";
+
+    public override bool Transmit(Cpu cpu, SkBuff skb)
+    {
+        if (limit <= 0)
+        {
+            Device.Statistics.TxDropped++;
+            Drops.Free(cpu, skb, DropReason.QdiscDrop);
+            return false;
+        }
+        Send(cpu, skb);
+        return true;
+    }
+}
+
 /// <summary>The way out: from the network layer to the device's queueing discipline.</summary>
 internal static class DevQueue
 {

@@ -18,8 +18,8 @@ internal sealed class ExternalClockHost : Host
     private readonly List<CpuSet> _sets = [];
     private readonly List<(TaskStruct Task, Micros Deadline)> _sleepers = [];
     private readonly Parker _handshake = new();
+    private readonly List<TaskStruct> _woken = [];
     private long _now;
-    private int _running;
 
     public override Micros Now => new(Volatile.Read(ref _now));
 
@@ -75,6 +75,7 @@ internal sealed class ExternalClockHost : Host
 
     public override void Park(TaskStruct task, Micros deadline)
     {
+        Settle(task);
         while (task.State != TaskState.Running && (deadline > Now || deadline == Micros.Never))
         {
             lock (_lock)
@@ -85,20 +86,18 @@ internal sealed class ExternalClockHost : Host
         }
     }
 
-    /// <summary>A woken task is through with its call and has read the clock: time may go on.</summary>
-    public void OnTaskSettled()
-    {
-        if (Volatile.Read(ref _running) > 0 && Interlocked.Decrement(ref _running) == 0)
-            _handshake.Signal();
-    }
+    /// <summary>
+    /// The calling thread is through with its call and has read the clock: time may go on. False: nobody held it for this thread.
+    /// </summary>
+    public bool OnTaskSettled() => Settle(ThreadContext.Current.Task);
 
     public override void Unpark(TaskStruct task)
     {
-        bool sleeps;
         lock (_lock)
-            sleeps = _sleepers.Exists(s => s.Task == task);
-        if (sleeps)
-            Interlocked.Increment(ref _running);
+        {
+            if (_sleepers.Exists(s => s.Task == task) && !_woken.Contains(task))
+                _woken.Add(task);
+        }
         task.Parker.Signal();
     }
 
@@ -135,7 +134,25 @@ internal sealed class ExternalClockHost : Host
 
     private void WaitForWoken()
     {
-        while (Volatile.Read(ref _running) > 0)
+        while (AnyWoken())
             _handshake.Wait(Micros.Never);
+    }
+
+    private bool AnyWoken()
+    {
+        lock (_lock)
+            return _woken.Count > 0;
+    }
+
+    // A woken task that sleeps again is as good as through.
+    private bool Settle(TaskStruct task)
+    {
+        lock (_lock)
+        {
+            if (!_woken.Remove(task))
+                return false;
+        }
+        _handshake.Signal();
+        return true;
     }
 }

@@ -1,0 +1,32 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Net;
+
+namespace Millrace.Packetdrill;
+
+/// <summary>What the runner tells the library about the script: <c>--so_flags=local=ADDRESS/BITS,mtu=BYTES</c>.</summary>
+internal sealed class Settings
+{
+    public List<(IPAddress Address, int PrefixLength)> Local { get; } = [];
+
+    public int Mtu { get; private set; } = 1500;
+
+    /// <exception cref="FormatException">The flags are not of that form.</exception>
+    public static Settings Parse(string? flags)
+    {
+        var settings = new Settings();
+        foreach (string flag in (flags ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries))
+        {
+            string[] pair = flag.Split('=', 2);
+            string[] value = pair[^1].Split('/', 2);
+            if (pair is ["local", _] && value.Length == 2)
+                settings.Local.Add((IPAddress.Parse(value[0]), int.Parse(value[1], CultureInfo.InvariantCulture)));
+            else if (pair is ["mtu", _])
+                settings.Mtu = int.Parse(value[0], CultureInfo.InvariantCulture);
+            else
+                throw new FormatException($"The flag {flag} is not known.");
+        }
+        return settings;
+    }
+}

@@ -1,0 +1,229 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Net;
+using System.Text;
+using Millrace.Devices;
+using Millrace.Inet;
+using Millrace.Tracing;
+using Millrace.Wire;
+
+namespace Millrace.Packetdrill;
+
+/// <summary>sysctl, ip, tc, ethtool, nstat and the files below /proc, over the stack's own settings, tables and counters.</summary>
+internal sealed class StackCommands(World world)
+{
+    private const string SysctlFiles = "/proc/sys/";
+
+    /// <summary>Runs a command that is one of these. False: it is none.</summary>
+    public bool TryRun(ReadOnlySpan<string> words, StringBuilder output, out int code)
+    {
+        code = words[0] switch
+        {
+            "sysctl" => Sysctl(words[1..], output),
+            "ip" => Ip(words[1..]),
+            "tc" => Tc(words[1..]),
+            "ethtool" => Ethtool(words[1..]),
+            "nstat" => Nstat(output),
+            _ => -1,
+        };
+        return code >= 0;
+    }
+
+    /// <summary>Writes a file that is a setting. False: it is none, or the value is none of its.</summary>
+    public bool TryWrite(string path, string value) =>
+        path.StartsWith(SysctlFiles, StringComparison.Ordinal) && SysctlNames.TrySet(world.Stack, Key(path[SysctlFiles.Length..]), value.Trim());
+
+    /// <summary>Reads a file that is a setting or a table.</summary>
+    public bool TryRead(string path, out string text)
+    {
+        text = "";
+        if (path is "/proc/net/tcp" or "/proc/net/tcp6")
+        {
+            text = SocketTable.Format(world.Stack, isV6: path[^1] == '6');
+            return true;
+        }
+        return path.StartsWith(SysctlFiles, StringComparison.Ordinal)
+            && SysctlNames.TryGet(world.Stack, Key(path[SysctlFiles.Length..]), out text);
+    }
+
+    private static string Key(string path) => path.Replace('/', '.');
+
+    private int Sysctl(ReadOnlySpan<string> words, StringBuilder output)
+    {
+        int code = 0;
+        bool ignoreUnknown = false;
+        foreach (string word in words)
+        {
+            if (word.StartsWith('-'))
+            {
+                ignoreUnknown |= word == "-e";
+                continue;
+            }
+            string[] pair = word.Split('=', 2);
+            string key = Key(pair[0]);
+            if (pair.Length == 2)
+            {
+                if (!SysctlNames.TrySet(world.Stack, key, pair[1].Trim()) && !ignoreUnknown)
+                    code = 1;
+            }
+            else if (SysctlNames.TryGet(world.Stack, key, out string text))
+            {
+                output.Append(CultureInfo.InvariantCulture, $"{key} = {text}\n");
+            }
+            else
+            {
+                code = 1;
+            }
+        }
+        return code;
+    }
+
+    private int Ip(ReadOnlySpan<string> words)
+    {
+        while (!words.IsEmpty && words[0].StartsWith('-'))
+            words = words[1..];
+        switch (words)
+        {
+            case ["tcp_metrics", "flush", ..]:
+                world.Stack.Tcp.Metrics.Flush();
+                return 0;
+            case ["route", "change" or "replace" or "add", .. var route]:
+                return SetRoute(route);
+            case ["link", "set", .. var link]:
+                return SetLink(link);
+            default:
+                return 1;
+        }
+    }
+
+    private int SetRoute(ReadOnlySpan<string> words)
+    {
+        string[] prefix = words[0].Split('/', 2);
+        IpAddr address = IpAddr.From(IPAddress.Parse(prefix[0]));
+        int length = prefix.Length == 2 ? Number(prefix[1]) : address.IsV4 ? 32 : 128;
+        NetDevice? device = null;
+        IpAddr? gateway = null;
+        RouteMetrics metrics = RouteMetrics.None;
+        for (int i = 1; i + 1 < words.Length; i += 2)
+        {
+            bool locked = words[i + 1] == "lock";
+            string key = words[i], value = words[locked ? ++i + 1 : i + 1];
+            switch (key)
+            {
+                case "dev":
+                    device = world.Stack.Devices.ByName(value);
+                    break;
+                case "via":
+                    gateway = IpAddr.From(IPAddress.Parse(value));
+                    break;
+                case "mtu":
+                    metrics = metrics with { Mtu = Number(value), MtuLocked = locked };
+                    break;
+                case "advmss":
+                    metrics = metrics with { AdvMss = Number(value) };
+                    break;
+                case "initcwnd":
+                    metrics = metrics with { InitCwnd = Number(value) };
+                    break;
+                case "initrwnd":
+                    metrics = metrics with { InitRwnd = Number(value) };
+                    break;
+                case "rto_min":
+                    metrics = metrics with { RtoMin = Number(value.TrimEnd('m', 's')) };
+                    break;
+                case "congctl":
+                    metrics = metrics with { CongestionControl = value };
+                    break;
+                case "quickack":
+                    metrics = metrics with { QuickAck = Number(value) != 0 };
+                    break;
+                case "fastopen_no_cookie":
+                    metrics = metrics with { FastOpenNoCookie = Number(value) != 0 };
+                    break;
+                case "features":
+                    metrics = metrics with { Ecn = value == "ecn" };
+                    break;
+                default:
+                    return 1;
+            }
+        }
+        if (device is null)
+            return 2;
+        world.Stack.Routes.Replace(new RouteEntry(address, length, device) { Gateway = gateway, Metrics = metrics });
+        return 0;
+    }
+
+    private int SetLink(ReadOnlySpan<string> words)
+    {
+        if (words is ["dev", ..])
+            words = words[1..];
+        if (words.IsEmpty || world.Stack.Devices.ByName(words[0]) is not { } device)
+            return 1;
+        for (int i = 1; i + 1 < words.Length; i += 2)
+        {
+            if (words[i] != "mtu")
+                return 1;
+            device.Mtu = Number(words[i + 1]);
+        }
+        return 0;
+    }
+
+    private int Tc(ReadOnlySpan<string> words)
+    {
+        if (words is not ["qdisc", var action, "dev", var name, "root", .. var rest] || world.Stack.Devices.ByName(name) is not { } device)
+            return 1;
+        if (action is "delete" or "del")
+        {
+            device.Qdisc = new NoQueueQdisc(device);
+            return 0;
+        }
+        switch (rest)
+        {
+            case ["pfifo"]:
+                device.Qdisc = new FifoQdisc(device, device.TxQueueLength);
+                return 0;
+            case ["pfifo", "limit", var limit]:
+                device.Qdisc = new FifoQdisc(device, Number(limit));
+                return 0;
+            default:
+                return 2;
+        }
+    }
+
+    private int Ethtool(ReadOnlySpan<string> words)
+    {
+        if (words is not ["-K", var name, ..] || world.Stack.Devices.ByName(name) is not { } device)
+            return 1;
+        for (int i = 2; i + 1 < words.Length; i += 2)
+        {
+            DeviceFeatures feature = words[i] switch
+            {
+                "tso" => DeviceFeatures.Tso,
+                "gso" => DeviceFeatures.UdpSegmentation,
+                "gro" => DeviceFeatures.Gro,
+                "tx" => DeviceFeatures.TxChecksum,
+                _ => DeviceFeatures.None,
+            };
+            device.Features = words[i + 1] == "on" ? device.Features | feature : device.Features & ~feature;
+        }
+        return 0;
+    }
+
+    // What has moved since it was asked last.
+    private int Nstat(StringBuilder output)
+    {
+        output.Append("#kernel\n");
+        foreach (Mib mib in Enum.GetValues<Mib>())
+        {
+            long now = world.Stack.Cpus.Read(mib);
+            long moved = now - world.CountersSeen.GetValueOrDefault(mib);
+            world.CountersSeen[mib] = now;
+            if (moved != 0)
+                output.Append(CultureInfo.InvariantCulture, $"{mib,-32}{moved,-19}0.0\n");
+        }
+        return 0;
+    }
+
+    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+}
