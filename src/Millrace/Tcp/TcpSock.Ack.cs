@@ -47,7 +47,6 @@ internal sealed partial class TcpSock
             Retransmits = 0;
         }
         SeqNumber priorHighest = HighestSackSeq;
-        ack.Reordered = priorHighest;
         ack.Rate.PriorInFlight = PacketsInFlight;
         if (ack.Has(AckFlags.UpdateTsRecent))
             ReplaceTsRecent(cpu, segSeq);
@@ -125,7 +124,6 @@ internal sealed partial class TcpSock
     {
         if (!HasSack || options.SackBlockCount == 0 || Recovery is null)
             return;
-        ack.Reordered = HighestSackSeq;
         ack.Rate.PriorInFlight = PacketsInFlight;
         TagSacked(cpu, skb, options, ref ack, priorUna);
         OnDubiousAck(cpu, ref ack, priorUna, 0);
@@ -551,7 +549,7 @@ internal sealed partial class TcpSock
     {
         LossRecovery recovery = AttachRecovery(cpu);
         int count = Math.Min(options.SackBlockCount, TcpOptions.MaxSackBlocks);
-        ack.Reordered = HighestSackSeq;
+        ack.Reordered = Snd.Nxt;
         if (SackedOut == 0)
             recovery.HighestSack = recovery.Queue.First;
         bool duplicate = CheckDsack(cpu, options, ref ack, ackSkb.Tcp.AckSeq, priorUna, count);

@@ -578,6 +578,9 @@ internal sealed partial class TcpSock
             AddSynOptions(segment, ref options);
         else
             AddEstablishedOptions(ref options, blocks);
+        // A super-packet is pushed, so that the receiver hands it up at once; a lone segment may be a sign of congestion.
+        if (!syn && segment.Tcp.Segments > 1)
+            flags |= TcpFlags.Psh;
         int headerLength = TcpHeader.MinLength + options.Size;
         ushort window = syn ? (ushort)Math.Min(Rcv.Wnd, ushort.MaxValue) : SelectWindow(cpu);
         flags = MarkEcn(segment, flags, payload);
