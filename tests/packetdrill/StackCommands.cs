@@ -5,6 +5,7 @@ using System.Net;
 using System.Text;
 using Millrace.Devices;
 using Millrace.Inet;
+using Millrace.Sockets;
 using Millrace.Tracing;
 using Millrace.Wire;
 
@@ -32,22 +33,21 @@ internal sealed class StackCommands(World world)
 
     /// <summary>Writes a file that is a setting. False: it is none, or the value is none of its.</summary>
     public bool TryWrite(string path, string value) =>
-        path.StartsWith(SysctlFiles, StringComparison.Ordinal) && SysctlNames.TrySet(world.Stack, Key(path[SysctlFiles.Length..]), value.Trim());
+        path.StartsWith(SysctlFiles, StringComparison.Ordinal)
+        && world.Stack.Sysctls.Write(path[SysctlFiles.Length..], value) == Errno.OK;
 
     /// <summary>Reads a file that is a setting or a table.</summary>
     public bool TryRead(string path, out string text)
     {
         text = "";
         if (path is "/proc/net/tcp" or "/proc/net/tcp6")
-        {
             text = SocketTable.Format(world.Stack, isV6: path[^1] == '6');
-            return true;
-        }
-        return path.StartsWith(SysctlFiles, StringComparison.Ordinal)
-            && SysctlNames.TryGet(world.Stack, Key(path[SysctlFiles.Length..]), out text);
+        else if (path.StartsWith(SysctlFiles, StringComparison.Ordinal) && SysctlTable.Find(path[SysctlFiles.Length..]) is { } setting)
+            text = setting.Read(world.Stack.Sysctls);
+        else
+            return false;
+        return true;
     }
-
-    private static string Key(string path) => path.Replace('/', '.');
 
     private int Sysctl(ReadOnlySpan<string> words, StringBuilder output)
     {
@@ -61,20 +61,12 @@ internal sealed class StackCommands(World world)
                 continue;
             }
             string[] pair = word.Split('=', 2);
-            string key = Key(pair[0]);
-            if (pair.Length == 2)
-            {
-                if (!SysctlNames.TrySet(world.Stack, key, pair[1].Trim()) && !ignoreUnknown)
-                    code = 1;
-            }
-            else if (SysctlNames.TryGet(world.Stack, key, out string text))
-            {
-                output.Append(CultureInfo.InvariantCulture, $"{key} = {text}\n");
-            }
-            else
-            {
+            if (SysctlTable.Find(pair[0]) is not { } setting)
+                code = ignoreUnknown ? code : 1;
+            else if (pair.Length == 1)
+                output.Append(CultureInfo.InvariantCulture, $"{setting.Name} = {setting.Read(world.Stack.Sysctls)}\n");
+            else if (setting.Write(world.Stack.Sysctls, pair[1]) != Errno.OK)
                 code = 1;
-            }
         }
         return code;
     }

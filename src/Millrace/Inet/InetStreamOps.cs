@@ -59,7 +59,7 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
             case SocketState.Connected:
                 return Errno.EISCONN;
             case SocketState.Connecting:
-                error = Errno.EALREADY;
+                error = sk.DefersConnect ? Errno.EISCONN : Errno.EALREADY;
                 break;
             case SocketState.Unconnected:
                 if (sk.State != TcpState.Close)
@@ -80,6 +80,9 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         }
         return FinishConnect(ref context, socket, sk, nonBlocking, error);
     }
+
+    public override Errno AwaitConnection(ref TaskContext context, Socket socket, bool nonBlocking) =>
+        FinishConnect(ref context, socket, socket.Sk!, nonBlocking, Errno.EINPROGRESS);
 
     private static Errno FinishConnect(ref TaskContext context, Socket socket, Sock sk, bool nonBlocking, Errno unfinished)
     {

@@ -21,6 +21,9 @@ internal abstract class ProtoOps
     /// <summary>As <see cref="Connect"/>, by somebody who owns the socket.</summary>
     public abstract Errno ConnectOwned(ref TaskContext context, Socket socket, scoped ReadOnlySpan<byte> address, bool nonBlocking);
 
+    /// <summary>Waits, with the socket owned, until the connection that is being opened is open; EINPROGRESS: it is not yet.</summary>
+    public virtual Errno AwaitConnection(ref TaskContext context, Socket socket, bool nonBlocking) => Errno.EOPNOTSUPP;
+
     /// <summary>Grafts an established connection onto <paramref name="newSocket"/>.</summary>
     public virtual Errno Accept(ref TaskContext context, Socket socket, Socket newSocket, bool nonBlocking) => Errno.EOPNOTSUPP;
 

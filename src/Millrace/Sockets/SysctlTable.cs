@@ -60,6 +60,7 @@ internal static class SysctlTable
         Number("net.ipv4.tcp_fastopen", static s => s.TcpFastopen, static (s, v) => s.TcpFastopen = (int)v),
         Number("net.ipv4.tcp_fastopen_blackhole_timeout_sec", static s => s.TcpFastopenBlackholeTimeoutSec,
             static (s, v) => s.TcpFastopenBlackholeTimeoutSec = (int)v),
+        new TextSysctl("net.ipv4.tcp_fastopen_key", static s => s.TcpFastopenKey, static (s, v) => s.SetFastOpenKeys(v)),
         Number("net.ipv4.tcp_fin_timeout", static s => s.TcpFinTimeout, static (s, v) => s.TcpFinTimeout = (int)v, 0, Seconds),
         Number("net.ipv4.tcp_frto", static s => s.TcpFrto, static (s, v) => s.TcpFrto = (int)v, 0, Byte),
         Number("net.ipv4.tcp_invalid_ratelimit", static s => s.TcpInvalidRatelimit, static (s, v) => s.TcpInvalidRatelimit = (int)v),

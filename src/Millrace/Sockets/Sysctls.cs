@@ -285,6 +285,42 @@ public sealed class Sysctls
 
     public int TcpFastopenBlackholeTimeoutSec { get; set; }
 
+    /// <summary>
+    /// net.ipv4.tcp_fastopen_key: what cookies are made with, and, after a comma, the key before it; all zeros until one is set, or
+    /// drawn for the first listener that needs it.
+    /// </summary>
+    /// <exception cref="ArgumentException">It is not four groups of hexadecimal digits, once or twice.</exception>
+    public string TcpFastopenKey
+    {
+        get => FastOpenKeys?.ToString() ?? "00000000-00000000-00000000-00000000";
+        set
+        {
+            if (SetFastOpenKeys(value) != Errno.OK)
+                throw new ArgumentException("A key is four groups of hexadecimal digits.", nameof(value));
+        }
+    }
+
+    internal Tcp.FastOpenKeys? FastOpenKeys { get; private set; }
+
+    internal Errno SetFastOpenKeys(string text)
+    {
+        if (Tcp.FastOpenKeys.Parse(text) is not { } keys)
+            return Errno.EINVAL;
+        FastOpenKeys = keys;
+        return Errno.OK;
+    }
+
+    /// <summary>Draws a key if there is none. Linux: tcp_fastopen_init_key_once.</summary>
+    internal void InitFastOpenKeys(Wire.Prng random)
+    {
+        if (FastOpenKeys is not null)
+            return;
+        Span<byte> key = stackalloc byte[Tcp.FastOpenKeys.KeyLength];
+        for (int i = 0; i < key.Length; i++)
+            key[i] = (byte)random.Below(256u);
+        FastOpenKeys = Tcp.FastOpenKeys.FromBytes(key);
+    }
+
     /// <summary>net.ipv4.tcp_mem: pages of 4096 bytes: no limit, pressure, limit.</summary>
     public (long Low, long Pressure, long High) TcpMem { get; set; } = (276480, 368640, 552960);
 

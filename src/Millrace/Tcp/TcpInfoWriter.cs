@@ -8,7 +8,7 @@ internal static class TcpInfoWriter
 {
     public const int Length = 280;
 
-    private const byte OptTimestamps = 1, OptSack = 2, OptWscale = 4, OptEcn = 8, OptEcnSeen = 16;
+    private const byte OptTimestamps = 1, OptSack = 2, OptWscale = 4, OptEcn = 8, OptEcnSeen = 16, OptSynData = 32;
 
     /// <summary>The caller owns the socket.</summary>
     public static void Write(Cpu cpu, TcpSock sk, Span<byte> info)
@@ -49,9 +49,11 @@ internal static class TcpInfoWriter
             options |= OptEcn;
         if ((sk.EcnState & EcnFlags.Seen) != 0)
             options |= OptEcnSeen;
+        if (sk.FastOpen is { SynDataAcked: true })
+            options |= OptSynData;
         info[5] = options;
         info[6] = (byte)(sk.Snd.WndScale | sk.Rcv.WndScale << 4);
-        info[7] = (byte)(sk.RateAppLimited ? 1 : 0);
+        info[7] = (byte)((sk.RateAppLimited ? 1 : 0) | (int)(sk.FastOpen?.Failure ?? FastOpenFailure.Unspecified) << 1);
         Put(info, 16, (uint)sk.MssCache);
         Put(info, 20, (uint)sk.Ack.RcvMss);
         Put(info, 24, sk.PacketsOut);

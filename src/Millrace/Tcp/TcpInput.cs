@@ -298,7 +298,8 @@ internal sealed partial class TcpProto
             cpu.Mib.Inc(Mib.TcpExtLockDroppedIcmps);
         if (sk.State == TcpState.Close)
             return;
-        if (sk.State != TcpState.Listen && !seq.IsBetween(sk.Snd.Una, sk.Snd.Nxt))
+        TcpRequestSock? passive = sk.FastOpen?.Passive;
+        if (sk.State != TcpState.Listen && !seq.IsBetween(passive?.SndIsn ?? sk.Snd.Una, sk.Snd.Nxt))
         {
             cpu.Mib.Inc(Mib.TcpExtOutOfWindowIcmps);
             return;
@@ -311,7 +312,9 @@ internal sealed partial class TcpProto
         Errno errno = IcmpErrors.ErrnoOf(error, out bool fatal);
         if (errno == Errno.OK)
             return;
-        if (sk.State is TcpState.SynSent or TcpState.SynRecv)
+        // A Fast Open child that has been accepted counts as connected.
+        bool opening = sk.State is TcpState.SynSent or TcpState.SynRecv && !(passive is not null && sk.FastOpen!.IsAccepted);
+        if (opening)
         {
             if (sk.Lock.IsOwned)
                 sk.SoftError = errno;

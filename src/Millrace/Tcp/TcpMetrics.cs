@@ -38,8 +38,7 @@ internal sealed class TcpMetrics(Sysctls sysctls)
             return;
         lock (_lock)
         {
-            if (_entries.Count >= MaxEntries)
-                _entries.Clear();
+            MakeRoom();
             var key = (sk.SourceAddr, sk.RemoteAddr);
             Entry entry = _entries.GetValueOrDefault(key);
             if (!sk.Cc.InInitialSlowStart)
@@ -48,6 +47,47 @@ internal sealed class TcpMetrics(Sysctls sysctls)
                 entry.Reordering = sk.Reordering;
             _entries[key] = entry;
         }
+    }
+
+    /// <summary>
+    /// The Fast Open option for a SYN to this peer: its cookie, or, if none is known, the request for one; and the MSS that it had.
+    /// Linux: tcp_fastopen_cache_get.
+    /// </summary>
+    public FastOpenCookie FindCookie(TcpSock sk, out ushort mss)
+    {
+        lock (_lock)
+        {
+            Entry entry = _entries.GetValueOrDefault((sk.SourceAddr, sk.RemoteAddr));
+            mss = entry.Mss;
+            return entry.Cookie.HasCookie ? entry.Cookie : new FastOpenCookie([], entry.Cookie.IsExperimental || entry.TryExperimental == 1);
+        }
+    }
+
+    /// <summary>
+    /// What a SYN-ACK has told about Fast Open. <paramref name="tryExperimental"/>: 1, the peer did not know the option, perhaps it
+    /// knows the older one; 2, nor that. Linux: tcp_fastopen_cache_set.
+    /// </summary>
+    public void LearnCookie(TcpSock sk, ushort mss, in FastOpenCookie cookie, byte tryExperimental)
+    {
+        lock (_lock)
+        {
+            MakeRoom();
+            var key = (sk.SourceAddr, sk.RemoteAddr);
+            Entry entry = _entries.GetValueOrDefault(key);
+            if (mss != 0)
+                entry.Mss = mss;
+            if (cookie.HasCookie)
+                entry.Cookie = cookie;
+            else if (tryExperimental > entry.TryExperimental && !entry.Cookie.HasCookie && !entry.Cookie.IsExperimental)
+                entry.TryExperimental = tryExperimental;
+            _entries[key] = entry;
+        }
+    }
+
+    private void MakeRoom()
+    {
+        if (_entries.Count >= MaxEntries)
+            _entries.Clear();
     }
 
     /// <summary>Linux: ip tcp_metrics flush.</summary>
@@ -61,5 +101,10 @@ internal sealed class TcpMetrics(Sysctls sysctls)
     {
         public uint Ssthresh;
         public ushort Reordering;
+
+        /// <summary>Fast Open: the peer's MSS and cookie. Linux: tcp_fastopen_metrics.</summary>
+        public ushort Mss;
+        public FastOpenCookie Cookie;
+        public byte TryExperimental;
     }
 }

@@ -18,8 +18,12 @@ internal static class TcpOption
     public const int Congestion = 13;
     public const int ThinLinearTimeouts = 16;
     public const int UserTimeout = 18;
+    public const int FastOpen = 23;
     public const int NotsentLowat = 25;
     public const int CcInfo = 26;
+    public const int FastOpenConnect = 30;
+    public const int FastOpenKey = 33;
+    public const int FastOpenNoCookie = 34;
     public const int Inq = 36;
     public const int RtoMaxMs = 44;
     public const int RtoMinUs = 45;

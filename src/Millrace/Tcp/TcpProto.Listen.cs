@@ -22,6 +22,7 @@ internal sealed partial class TcpProto
         sk.AcceptQueue.Reopen();
         sk.AcceptBacklog = 0;
         sk.AcceptQueue.DeferAccept = sk.DeferAccept;
+        EnableFastOpen(sk);
         sk.Ack = default;
         // First the state, then the port's last check: of two who race for it as listeners one loses.
         sk.SetState(cpu, TcpState.Listen);
@@ -58,6 +59,7 @@ internal sealed partial class TcpProto
     private void ForgetChild(Cpu cpu, TcpSock child)
     {
         child.Hold();
+        EndFastOpen(cpu, child, reset: false);
         Disconnect(cpu, child);
         child.Orphan();
         System.Threading.Interlocked.Increment(ref _orphans);
@@ -100,12 +102,32 @@ internal sealed partial class TcpProto
                 ? new SeqNumber(skb.ReopenIsn)
                 : Sequences.InitialSequence(local, request.LocalPort, remote, request.RemotePort);
             ChooseWindow(listener, request);
+            TcpSock? child = TryFastOpen(cpu, request, skb, tcp, TcpOptions.Parse(tcp.Options), out FastOpenCookie cookie);
+            if (child is not null)
+            {
+                AddFastOpenChild(cpu, request, child, cookie);
+                return DropReason.None;
+            }
             if (!HashRequest(cpu, listener, request))
                 return DropReason.None;
-            Replies.SendSynAck(cpu, request);
+            Replies.SendSynAck(cpu, request, cookie);
             request.Put(cpu);
         }
         return DropReason.None;
+    }
+
+    // The connection can be accepted at once; the child is locked, and this call's reference to it ends here.
+    private void AddFastOpenChild(Cpu cpu, TcpRequestSock request, TcpSock child, in FastOpenCookie cookie)
+    {
+        TcpSock listener = request.Listener;
+        Replies.SendSynAck(cpu, request, cookie);
+        if (listener.AcceptQueue!.TryAdd(cpu, listener, child))
+            listener.DataReady(cpu, default);
+        else
+            ForgetChild(cpu, child);
+        child.Lock.Spin.Unlock(cpu);
+        child.Put(cpu);
+        request.Put(cpu);
     }
 
     private static DropReason ListenDrop(Cpu cpu, DropReason reason)
@@ -249,7 +271,7 @@ internal sealed partial class TcpProto
         Micros.Min(request.Timeout << request.Timeouts, Micros.FromMilliseconds(Sysctls.TcpRtoMaxMs));
 
     // Linux: tcp_rtx_synack.
-    private void ResendSynAck(Cpu cpu, TcpRequestSock request)
+    public void ResendSynAck(Cpu cpu, TcpRequestSock request)
     {
         Replies.SendSynAck(cpu, request);
         cpu.Mib.Inc(Mib.TcpRetransSegs);
@@ -278,9 +300,28 @@ internal sealed partial class TcpProto
     /// <summary>Linux: tcp_check_req.</summary>
     private RequestVerdict CheckRequest(Cpu cpu, TcpRequestSock request, SkBuff skb, in TcpHeader tcp, out TcpSock? child)
     {
-        cpu.Trace(Tp.tcp_check_req, request);
         child = null;
-        TcpOptions options = TcpOptions.Parse(tcp.Options);
+        RequestVerdict verdict = CheckSegment(cpu, request, skb, tcp, isFastOpen: false, out TcpOptions options, out bool reset);
+        if (reset)
+            return ResetEmbryo(cpu, request, skb, tcp.Flags & TcpFlags.Rst);
+        if (verdict != RequestVerdict.Child)
+            return verdict;
+        if (request.Timeouts < request.Listener.AcceptQueue!.DeferAccept && skb.Tcp.EndSeq == request.RcvIsn + 1)
+        {
+            request.Acked = true;
+            cpu.Mib.Inc(Mib.TcpExtTCPDeferAcceptDrop);
+            return RequestVerdict.Drop;
+        }
+        return MakeChild(cpu, request, skb, tcp, options, options.HasTimestamp && request.HasTimestamps, out child);
+    }
+
+    // Child: the segment is fit to make the connection. <paramref name="reset"/>: it ends the request.
+    private RequestVerdict CheckSegment(Cpu cpu, TcpRequestSock request, SkBuff skb, in TcpHeader tcp, bool isFastOpen,
+        out TcpOptions options, out bool reset)
+    {
+        cpu.Trace(Tp.tcp_check_req, request);
+        reset = false;
+        options = TcpOptions.Parse(tcp.Options);
         bool sawTimestamp = options.HasTimestamp && request.HasTimestamps;
         bool old = sawTimestamp && (int)(request.TsRecent - options.TsVal) > 0 && !tcp.Has(TcpFlags.Rst);
         bool badEcho = sawTimestamp && options.TsEcr != 0 && !IsEchoOfSynAck(cpu, request, options.TsEcr);
@@ -292,11 +333,12 @@ internal sealed partial class TcpProto
             if (!RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
             {
                 ResendSynAck(cpu, request);
-                request.Arm(cpu, Timers, cpu.Now + RequestTimeout(request));
+                if (!isFastOpen)
+                    request.Arm(cpu, Timers, cpu.Now + RequestTimeout(request));
             }
             return RequestVerdict.Drop;
         }
-        if ((flags & TcpFlags.Ack) != 0 && skb.Tcp.AckSeq != request.SndIsn + 1)
+        if ((flags & TcpFlags.Ack) != 0 && !isFastOpen && skb.Tcp.AckSeq != request.SndIsn + 1)
             return RequestVerdict.ToListener;
         if (old || badEcho || !IsInWindow(seq, end, request.RcvNxt, request.RcvNxt + Math.Min(request.RcvWnd, 65535)))
             return RejectForRequest(cpu, request, flags, old, badEcho);
@@ -305,17 +347,10 @@ internal sealed partial class TcpProto
         if ((flags & (TcpFlags.Rst | TcpFlags.Syn)) != 0)
         {
             cpu.Mib.Inc(Mib.TcpAttemptFails);
-            return ResetEmbryo(cpu, request, skb, flags);
-        }
-        if ((flags & TcpFlags.Ack) == 0)
-            return RequestVerdict.Drop;
-        if (request.Timeouts < request.Listener.AcceptQueue!.DeferAccept && end == request.RcvIsn + 1)
-        {
-            request.Acked = true;
-            cpu.Mib.Inc(Mib.TcpExtTCPDeferAcceptDrop);
+            reset = true;
             return RequestVerdict.Drop;
         }
-        return MakeChild(cpu, request, skb, tcp, options, sawTimestamp, out child);
+        return (flags & TcpFlags.Ack) == 0 ? RequestVerdict.Drop : RequestVerdict.Child;
     }
 
     private static bool IsInWindow(SeqNumber seq, SeqNumber end, SeqNumber windowStart, SeqNumber windowEnd)
@@ -455,7 +490,7 @@ internal sealed partial class TcpProto
             AcceptQueue queue = sk.AcceptQueue!;
             error = queue.IsEmpty ? WaitForConnection(ref context, sk, nonBlocking) : Errno.OK;
             if (error == Errno.OK)
-                child = (TcpSock?)queue.Take(context.Cpu, sk);
+                child = TakeChild(context.Cpu, sk);
             // Of two who were woken, one may find nothing; and who leaves while more wait passes the wake-up on.
             if (error == Errno.OK && child is null)
                 error = Errno.EAGAIN;
@@ -466,15 +501,23 @@ internal sealed partial class TcpProto
         return child;
     }
 
+    private static TcpSock? TakeChild(Cpu cpu, TcpSock listener)
+    {
+        var child = (TcpSock?)listener.AcceptQueue!.Take(cpu, listener);
+        if (child is { FastOpen: { } state })
+            state.IsAccepted = true;
+        return child;
+    }
+
     public override Sock? AcceptOwned(Cpu cpu, Sock sock, out Errno error)
     {
         var sk = (TcpSock)sock;
         error = Errno.EINVAL;
         if (sk.State != TcpState.Listen)
             return null;
-        InetConnectionSock? child = sk.AcceptQueue!.Take(cpu, sk);
+        TcpSock? child = TakeChild(cpu, sk);
         error = child is null ? Errno.EAGAIN : Errno.OK;
-        if (child is not null && !sk.AcceptQueue.IsEmpty)
+        if (child is not null && !sk.AcceptQueue!.IsEmpty)
             sk.HandOver(cpu, sk.Rcv.Nxt);
         return child;
     }

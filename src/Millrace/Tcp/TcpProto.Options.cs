@@ -21,6 +21,8 @@ internal sealed partial class TcpProto
         var sk = (TcpSock)sock;
         if (option == TcpOption.Congestion)
             return SetCongestion(ref context, sk, value);
+        if (option == TcpOption.FastOpenKey)
+            return SetFastOpenKey(ref context, sk, value);
         if (value.Length < sizeof(int))
             return Errno.EINVAL;
         int number = BitConverter.ToInt32(value);
@@ -93,6 +95,18 @@ internal sealed partial class TcpProto
                 sk.NotsentLowat = (uint)number;
                 sk.WriteSpace(cpu);
                 return Errno.OK;
+            case TcpOption.FastOpen:
+                if (number < 0 || sk.State is not (TcpState.Close or TcpState.Listen))
+                    return Errno.EINVAL;
+                TuneFastOpen(sk, number);
+                return Errno.OK;
+            case TcpOption.FastOpenConnect:
+                return SetFastOpenConnect(sk, number);
+            case TcpOption.FastOpenNoCookie:
+                if (number is < 0 or > 1 || sk.State is not (TcpState.Close or TcpState.Listen))
+                    return Errno.EINVAL;
+                FastOpenOf(sk).NoCookie = number != 0;
+                return Errno.OK;
             case TcpOption.Inq:
                 if (number is < 0 or > 1)
                     return Errno.EINVAL;
@@ -131,6 +145,9 @@ internal sealed partial class TcpProto
                 TcpInfoWriter.Write(context.Cpu, sk, info);
                 sk.ReleaseSock(context.Cpu);
                 return OptionValue.Put(ref value, info);
+            case TcpOption.FastOpenKey:
+                FastOpenKeys? keys = sk.FastOpen?.Keys ?? Sysctls.FastOpenKeys;
+                return OptionValue.Put(ref value, keys is null ? [] : keys.Bytes);
             case TcpOption.CcInfo:
                 Span<byte> congestion = stackalloc byte[64];
                 congestion.Clear();
@@ -198,6 +215,15 @@ internal sealed partial class TcpProto
             case TcpOption.NotsentLowat:
                 number = (int)sk.NotsentLowat;
                 break;
+            case TcpOption.FastOpen:
+                number = sk.FastOpen?.Queue?.MaxLength ?? 0;
+                break;
+            case TcpOption.FastOpenConnect:
+                number = Flag(sk.FastOpen is { ConnectOption: true });
+                break;
+            case TcpOption.FastOpenNoCookie:
+                number = Flag(sk.FastOpen is { NoCookie: true });
+                break;
             case TcpOption.Inq:
                 number = Flag(rare is { ReportInq: true });
                 break;
@@ -215,6 +241,30 @@ internal sealed partial class TcpProto
                 break;
         }
         return error;
+    }
+
+    private static FastOpenState FastOpenOf(TcpSock sk) => sk.FastOpen ??= new FastOpenState();
+
+    private Errno SetFastOpenConnect(TcpSock sk, int number)
+    {
+        if (number is < 0 or > 1)
+            return Errno.EINVAL;
+        if ((FastOpenFlags & FastOpenFlags.Client) == 0)
+            return Errno.EOPNOTSUPP;
+        if (sk.State != TcpState.Close)
+            return Errno.EINVAL;
+        FastOpenOf(sk).ConnectOption = number != 0;
+        return Errno.OK;
+    }
+
+    private static Errno SetFastOpenKey(ref TaskContext context, TcpSock sk, ReadOnlySpan<byte> value)
+    {
+        if (FastOpenKeys.FromBytes(value) is not { } keys)
+            return Errno.EINVAL;
+        sk.LockSock(ref context);
+        FastOpenOf(sk).Keys = keys;
+        sk.ReleaseSock(context.Cpu);
+        return Errno.OK;
     }
 
     private static RareTcpState Rare(TcpSock sk) => sk.Rare ??= new RareTcpState();

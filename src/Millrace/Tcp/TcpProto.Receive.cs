@@ -351,7 +351,7 @@ internal sealed partial class TcpProto
             events |= PollEvents.Hup;
         if ((sk.Shutdown & ShutdownMask.Receive) != 0)
             events |= PollEvents.Readable | PollEvents.RdHup;
-        if (state is not (TcpState.SynSent or TcpState.SynRecv))
+        if (state is not (TcpState.SynSent or TcpState.SynRecv) || sk.IsPassiveFastOpen)
         {
             int target = sk.ReceiveLowWater;
             if (sk.UrgData != 0 && sk.Rcv.Up == sk.Rcv.Copied && !sk.Has(SockFlags.UrgInline))

@@ -35,7 +35,14 @@ internal sealed partial class TcpProto
         sk.CheckAppLimited();
         Errno error = Errno.OK;
         int copied = 0;
-        if (sk.State is not (TcpState.Established or TcpState.CloseWait))
+        int inSyn = 0;
+        if (message.Has(MessageFlags.FastOpen) || sk.DefersConnect)
+        {
+            error = SendFastOpen(ref context, sk, ref message, out inSyn);
+            if (error == Errno.EINPROGRESS && inSyn > 0)
+                return inSyn;
+        }
+        if (error == Errno.OK && sk.State is not (TcpState.Established or TcpState.CloseWait) && !sk.IsPassiveFastOpen)
             error = WaitForConnect(ref context, sk, deadline);
         if (error == Errno.OK)
             error = Fill(ref context, sk, ref message, deadline, ref copied);
@@ -45,10 +52,10 @@ internal sealed partial class TcpProto
         if (copied > 0)
         {
             Push(cpu, sk, message.Flags, sk.SendMss(message.Has(MessageFlags.OutOfBand), out int goal), sk.Nagle, goal);
-            return copied;
+            return copied + inSyn;
         }
-        if (error == Errno.OK)
-            return 0;
+        if (error == Errno.OK || inSyn > 0)
+            return inSyn;
         if (error == Errno.EAGAIN && sk.NothingQueued)
         {
             // Nothing is queued whose ACK could wake the writer.
@@ -209,9 +216,11 @@ internal sealed partial class TcpProto
             if (context.Task.SignalPending)
                 return Sock.InterruptedErrno(deadline);
             sk.Socket!.Wait.Prepare(cpu, context.Task, PollEvents.Writable | PollEvents.Terminal, exclusive: false);
+            sk.WritePending++;
             sk.ReleaseSock(cpu);
             Scheduler.ScheduleTimeout(ref context, deadline, "sk_stream_wait_connect");
             sk.LockSock(ref context);
+            sk.WritePending--;
             sk.Socket!.Wait.Finish(context.Cpu, context.Task);
         }
         return Errno.OK;

@@ -52,6 +52,7 @@ internal sealed partial class TcpProto : Proto
         TimeWaits = new TimeWaitRow(this);
         Replies = new TcpReplies(this);
         Metrics = new TcpMetrics(with.Sysctls);
+        Blackhole = new FastOpenBlackhole(with.Sysctls);
         SmallQueues = new SmallQueueSoftirq();
         (long low, long pressure, long high) = with.Sysctls.TcpMem;
         Memory = new ProtoMemory { Limits = [low, pressure, high] };
@@ -247,7 +248,9 @@ internal sealed partial class TcpProto : Proto
         if (sk.Snd.Written == default)
             sk.Snd.Written = Sequences.InitialSequence(sk.LocalAddr, sk.LocalPort, remote, port);
         sk.TsOffset = Sysctls.TcpTimestamps == 1 ? Sequences.TimestampOffset(sk.LocalAddr, remote) : 0;
-        sk.SendSyn(cpu);
+        sk.DefersConnect = DefersConnect(cpu, sk);
+        if (!sk.DefersConnect)
+            sk.SendSyn(cpu);
         return Errno.OK;
     }
 
@@ -296,6 +299,8 @@ internal sealed partial class TcpProto : Proto
         sk.Delivered = sk.DeliveredCe = sk.Lost = 0;
         sk.RcvRtt = default;
         sk.EcnState = EcnFlags.None;
+        sk.DefersConnect = false;
+        sk.FastOpen?.OnDisconnect();
         sk.Route = null;
         ResetConnection(sk);
         sk.ErrorReport(cpu);
@@ -463,6 +468,7 @@ internal sealed partial class TcpProto : Proto
             cpu.Mib.Inc(Mib.TcpAttemptFails);
         sk.SetState(cpu, TcpState.Close);
         sk.ClearTimers(cpu);
+        EndFastOpen(cpu, sk, reset: false);
         sk.Shutdown = ShutdownMask.Both;
         if (sk.Has(SockFlags.Dead))
         {
@@ -480,6 +486,8 @@ internal sealed partial class TcpProto : Proto
         cpu.Trace(Tp.inet_csk_destroy_sock, sk);
         cpu.Trace(Tp.tcp_destroy_sock, sk);
         sk.ClearTimers(cpu);
+        EndFastOpen(cpu, sk, reset: false);
+        sk.CheckBlackhole(cpu);
         sk.PurgeAll(cpu);
         if (sk.BindBucket is not null)
             Binds.PutPort(cpu, sk);

@@ -60,13 +60,14 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
     }
 
     /// <summary>Builds and sends a SYN-ACK. Linux: tcp_make_synack, tcp_v4_send_synack.</summary>
-    public void SendSynAck(Cpu cpu, TcpRequestSock request)
+    /// <param name="cookie">The Fast Open option that it bears, if any.</param>
+    public void SendSynAck(Cpu cpu, TcpRequestSock request, FastOpenCookie cookie = default)
     {
         cpu.Trace(Tp.tcp_v4_send_synack, request);
         cpu.Trace(Tp.tcp_make_synack, request);
         if (request.SynAckSent == Micros.Zero)
             request.SynAckSent = cpu.Now;
-        var options = new OutgoingOptions { Mss = AdvertisedMss(request), SackPermitted = request.HasSack };
+        scoped var options = new OutgoingOptions { Mss = AdvertisedMss(request), SackPermitted = request.HasSack };
         if (request.HasTimestamps)
         {
             options.HasTimestamp = true;
@@ -75,6 +76,13 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         }
         if (request.HasWindowScaling)
             options.WindowScale = request.RcvWndScale;
+        if (cookie.HasOption)
+        {
+            options.HasFastOpen = true;
+            options.FastOpenIsExperimental = cookie.IsExperimental;
+            options.FastOpenCookie = cookie.Bytes;
+            options.HasFastOpen = options.Room >= 0;
+        }
         SkBuff reply = cpu.AllocSkb(SkBuff.TransmitHeadroom);
         int headerLength = TcpHeader.MinLength + options.Size;
         byte* p = reply.Put(headerLength);

@@ -252,6 +252,9 @@ internal sealed partial class TcpSock
                 highest = SeqNumber.Max(highest, sack[i].End);
             exact = skb.Tcp.Seq == highest;
         }
+        // A RST instead of the data that a SYN asked for: perhaps what is on the way dislikes Fast Open.
+        if (FastOpen is { SynHadOption: true } && Stats.DataSegmentsIn == 0 && State == TcpState.Established)
+            Tcp.Blackhole.Note(cpu);
         if (exact)
         {
             Reset(cpu, skb);
@@ -284,6 +287,12 @@ internal sealed partial class TcpSock
     /// <summary>The connection is reset: everybody is told, and the buffer ends. Linux: tcp_reset.</summary>
     public void Reset(Cpu cpu, SkBuff skb)
     {
+        EndByReset(cpu);
+        cpu.FreeSkb(skb);
+    }
+
+    public void EndByReset(Cpu cpu)
+    {
         cpu.Trace(Tp.tcp_reset, this);
         cpu.Trace(Tp.tcp_receive_reset, this);
         Errno error = State switch
@@ -293,13 +302,9 @@ internal sealed partial class TcpSock
             _ => Errno.ECONNRESET,
         };
         if (State == TcpState.Close)
-        {
-            cpu.FreeSkb(skb);
             return;
-        }
         PurgeWriteQueue(cpu);
         Tcp.Done(cpu, this, error);
-        cpu.FreeSkb(skb);
     }
 
     // ---- Answers to the unacceptable ----

@@ -16,6 +16,17 @@ internal sealed partial class TcpSock
     /// <summary>Sends the SYN. Addresses, ports and the ISN are set. Linux: tcp_connect.</summary>
     public void SendSyn(Cpu cpu)
     {
+        SkBuff syn = PrepareSyn(cpu);
+        cpu.BhDisable();
+        TransmitSkb(cpu, syn);
+        FinishSyn(cpu);
+        cpu.BhEnable();
+        FastOpen?.IsRequested = false;
+    }
+
+    // The SYN, on the queue where its answer is awaited.
+    private SkBuff PrepareSyn(Cpu cpu)
+    {
         cpu.Trace(Tp.tcp_connect, this);
         InitConnect(cpu);
         SkBuff skb = AllocWriteSkb(cpu, force: true)!;
@@ -32,17 +43,20 @@ internal sealed partial class TcpSock
         WriteQueued += skb.TrueSize;
         Charge(skb.TrueSize);
         LossRecovery recovery = AttachRecovery(cpu);
-        cpu.BhDisable();
         RefreshTime(cpu);
         recovery.Undo.FirstRetransmit = Math.Max(Time.Value, 1);
         recovery.Queue.Append(skb);
         PacketsOut += 1;
-        TransmitSkb(cpu, skb);
-        Snd.Nxt = Snd.Written;
-        Snd.Pushed = Snd.Written;
+        return skb;
+    }
+
+    private void FinishSyn(Cpu cpu)
+    {
+        Snd.Nxt = Snd.Pushed = SendHead?.Tcp.Seq ?? Snd.Written;
         cpu.Mib.Inc(Mib.TcpActiveOpens);
         ResetWriteTimer(cpu, TimerEvent.Retransmit, Rto, RtoMax);
-        cpu.BhEnable();
+        // A SYN that goes again bears no Fast Open option.
+        FastOpen?.Cookie = FastOpenCookie.None;
     }
 
     // Linux: tcp_connect_init.
@@ -112,6 +126,7 @@ internal sealed partial class TcpSock
         if (sysctls.TcpWindowScaling)
             options.WindowScale = Rcv.WndScale;
         options.SackPermitted = sysctls.TcpSack;
+        AddFastOpenOption(ref options);
     }
 
     // Linux: tcp_advertise_mss.
@@ -255,9 +270,12 @@ internal sealed partial class TcpSock
         InitRcvMss();
         Rcv.Copied = Rcv.Nxt;
         FinishConnect(cpu);
+        bool resend = AcceptFastOpenSynAck(cpu, skb, tcp, options);
         if (!Has(SockFlags.Dead))
             StateChange(cpu);
-        if (DeferAccept != 0 || Ack.InPingPong)
+        if (resend)
+            return Verdict.GoOn;
+        if (WritePending > 0 || DeferAccept != 0 || Ack.InPingPong)
         {
             // The first data will carry the ACK.
             Ack.Pending |= AckPending.Scheduled | AckPending.Timer;
@@ -414,6 +432,11 @@ internal sealed partial class TcpSock
     {
         RefreshTime(cpu);
         Features &= ~TcpFeatures.SawTimestamp;
+        if (FastOpen is { Passive: { } request } && !Tcp.CheckFastOpenRequest(cpu, this, request, skb, tcp))
+        {
+            Drop(cpu, skb, DropReason.TcpFastopen);
+            return DropReason.None;
+        }
         if ((tcp.Flags & (TcpFlags.Ack | TcpFlags.Rst | TcpFlags.Syn)) == 0)
         {
             Drop(cpu, skb, DropReason.TcpFlags);
@@ -460,6 +483,7 @@ internal sealed partial class TcpSock
                 BecomeEstablished(cpu, skb, tcp);
                 return Verdict.GoOn;
             case TcpState.FinWait1:
+                FinishFastOpen(cpu);
                 return Snd.Una == Snd.Written ? EnterFinWait2(cpu, skb, tcp) : Verdict.GoOn;
             case TcpState.Closing:
                 if (Snd.Una != Snd.Written)
@@ -474,7 +498,10 @@ internal sealed partial class TcpSock
                 Tcp.Done(cpu, this, Errno.OK);
                 cpu.FreeSkb(skb);
                 return Verdict.Consumed;
-            case TcpState.Established or TcpState.FinWait2 or TcpState.CloseWait:
+            case TcpState.CloseWait:
+                FinishFastOpen(cpu);
+                return Verdict.GoOn;
+            case TcpState.Established or TcpState.FinWait2:
                 return Verdict.GoOn;
             case TcpState.SynSent or TcpState.TimeWait or TcpState.Close or TcpState.Listen or TcpState.NewSynRecv:
                 break;
@@ -489,11 +516,10 @@ internal sealed partial class TcpSock
             MeasureSynAck(cpu);
         if (HasTimestamps)
             AdvMss -= TcpConstants.TimestampOptionLength;
-        UndoSpuriousSyn();
-        if (Recovery is { } recovery)
-            recovery.Undo.FirstRetransmit = 0;
-        InitTransfer(cpu);
-        Rcv.Copied = Rcv.Nxt;
+        if (FastOpen is { Passive: not null })
+            FinishFastOpen(cpu);
+        else
+            BeginTransfer(cpu);
         SetState(cpu, TcpState.Established);
         StateChange(cpu);
         Snd.Una = skb.Tcp.AckSeq;
@@ -507,6 +533,15 @@ internal sealed partial class TcpSock
         if ((Shutdown & ShutdownMask.Send) != 0)
             Tcp.Shutdown(cpu, this, ShutdownMask.Send);
         MaybeDetachRecovery(cpu);
+    }
+
+    private void BeginTransfer(Cpu cpu)
+    {
+        UndoSpuriousSyn();
+        if (Recovery is { } recovery)
+            recovery.Undo.FirstRetransmit = 0;
+        InitTransfer(cpu);
+        Rcv.Copied = Rcv.Nxt;
     }
 
     /// <summary>When the SYN-ACK of this connection left; 0 if it was repeated. Linux: snt_synack.</summary>

@@ -1056,6 +1056,13 @@ internal sealed partial class TcpSock
             return;
         if (!HasSack)
             LimitRenoSacked();
+        RetransmitWithoutCongestion(cpu);
+    }
+
+    // What is lost goes again, though the network is not to blame. Linux: tcp_non_congestion_loss_retransmit.
+    private void RetransmitWithoutCongestion(Cpu cpu)
+    {
+        LossRecovery recovery = Recovery!;
         if (CaState != CaState.Loss)
         {
             recovery.RecoveryPoint = Snd.Nxt;
@@ -1073,7 +1080,7 @@ internal sealed partial class TcpSock
     private bool ScheduleLossProbe(Cpu cpu, bool advancingRto)
     {
         int early = Tcp.Sysctls.TcpEarlyRetrans;
-        if (early is not (3 or 4) || PacketsOut == 0 || !HasSack || CaState is not (CaState.Open or CaState.Cwr))
+        if (FastOpen is { Passive: not null } || early is not (3 or 4) || PacketsOut == 0 || !HasSack || CaState is not (CaState.Open or CaState.Cwr))
             return false;
         Micros timeout = TcpConstants.TimeoutInit;
         if (Rtt.HasSample)

@@ -115,6 +115,9 @@ internal sealed partial class TcpSock
     public void RearmRto(Cpu cpu)
     {
         cpu.Trace(Tp.tcp_rearm_rto, this, PacketsOut);
+        // The timer runs for the SYN-ACK of a Fast Open child.
+        if (FastOpen is { Passive: not null })
+            return;
         if (PacketsOut == 0)
         {
             PendingTimer = TimerEvent.None;
@@ -165,6 +168,11 @@ internal sealed partial class TcpSock
     // RFC 6298 §5.4 to §5.7. Linux: tcp_retransmit_timer.
     private void OnRetransmitTimer(Cpu cpu)
     {
+        if (FastOpen is { Passive: { } request })
+        {
+            OnFastOpenTimer(cpu, request);
+            return;
+        }
         if (PacketsOut == 0 || Recovery?.Queue.First is not { } head)
             return;
         bool opening = State is TcpState.SynSent or TcpState.SynRecv;
@@ -287,6 +295,7 @@ internal sealed partial class TcpSock
             }
         }
         expired = expired || RetransmitsTimedOut(cpu, retries, Micros.FromMilliseconds(UserTimeout));
+        DetectBlackhole(cpu, expired);
         if (!expired)
             return false;
         WriteError(cpu);

@@ -374,6 +374,7 @@ internal sealed partial class TcpSock : InetConnectionSock
         Nagle = listener.Nagle & (NagleFlags.Off | NagleFlags.Cork);
         CongestionName = listener.CongestionName;
         Rare = listener.Rare?.Clone();
+        FastOpen = listener.FastOpen?.CloneForChild();
         SeedIpId((ushort)listener.TakeIpIds(1));
     }
 
