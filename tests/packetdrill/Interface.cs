@@ -205,7 +205,7 @@ internal static unsafe class Interface
     [UnmanagedCallersOnly]
     private static int USleep(nint user, uint microseconds)
     {
-        s_world!.Sleep(new Micros(microseconds));
+        s_world!.SleepUnlocked(new Micros(microseconds));
         return 0;
     }
 

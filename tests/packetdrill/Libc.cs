@@ -1,3 +1,4 @@
+using System.IO;
 using System.Runtime.InteropServices;
 
 namespace Millrace.Packetdrill;
@@ -15,6 +16,22 @@ internal static unsafe partial class Libc
     {
         fixed (byte* path = "/dev/null\0"u8)
             return (int)Syscall(IsX64 ? 257 : 56, AtFdCwd, (nint)path, ReadWrite | CloseOnExec, 0, 0);
+    }
+
+    public static int ThreadId() => (int)Syscall(IsX64 ? 186 : 178, 0, 0, 0, 0, 0);
+
+    /// <summary>Whether a thread of this process sleeps, or is gone.</summary>
+    public static bool IsThreadAsleep(int thread)
+    {
+        try
+        {
+            string stat = File.ReadAllText($"/proc/self/task/{thread}/stat");
+            return stat[stat.LastIndexOf(')') + 2] == 'S';
+        }
+        catch (IOException)
+        {
+            return true;
+        }
     }
 
     public static int Close(int fd) => (int)Syscall(IsX64 ? 3 : 57, fd, 0, 0, 0, 0);

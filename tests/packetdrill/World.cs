@@ -20,10 +20,13 @@ internal sealed class World
     /// <summary>How long the stack is given to send what the script waits for.</summary>
     private static readonly Micros Patience = Micros.FromSeconds(7200);
 
+    private const int MaxYields = 10_000;
+
     private readonly ExternalClockHost _host = new();
     private readonly Lock _clockLock = new();
     private readonly Lock _fdLock = new();
     private readonly Dictionary<int, int> _inner = [];
+    private int _returning;
 
     public World(Settings settings)
     {
@@ -57,12 +60,27 @@ internal sealed class World
     {
         Micros now = _host.Now;
         if (_host.OnTaskSettled())
+        {
+            Volatile.Write(ref _returning, Libc.ThreadId());
             return now;
+        }
         Sleep(new Micros(1));
         return _host.Now;
     }
 
-    public void Sleep(Micros time)
+    /// <summary>
+    /// Moves time on. In real time a thread whose call is over has long done with the result before the program's clock has moved:
+    /// here it is given the chance, which it needs the program's lock for; so nobody may hold that now.
+    /// </summary>
+    public void SleepUnlocked(Micros time)
+    {
+        int thread = Interlocked.Exchange(ref _returning, 0);
+        for (int i = 0; thread != 0 && i < MaxYields && !Libc.IsThreadAsleep(thread); i++)
+            Thread.Sleep(0);
+        Sleep(time);
+    }
+
+    private void Sleep(Micros time)
     {
         lock (_clockLock)
             _host.AdvanceTo(_host.Now + time);

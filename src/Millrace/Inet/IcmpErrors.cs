@@ -9,7 +9,18 @@ internal static class IcmpErrors
         ? error.Type == (byte)Icmp6Type.PacketTooBig
         : error.Type == (byte)IcmpType.DestinationUnreachable && error.Code == (byte)IcmpUnreachable.FragmentationNeeded;
 
-    public static bool IsFatal(in IcmpError error) => ErrnoOf(error, out bool fatal) != Errno.OK && fatal;
+    /// <summary>Whether a request sock that has had this error is given up. Linux: the abort of tcp_v4_err, tcp_v6_err.</summary>
+    public static bool EndsRequest(in IcmpError error)
+    {
+        if (error.IsV6)
+            return ErrnoOf6(error, out bool fatal) != Errno.OK && fatal;
+        return (IcmpType)error.Type switch
+        {
+            IcmpType.ParameterProblem or IcmpType.TimeExceeded => true,
+            IcmpType.DestinationUnreachable => (IcmpUnreachable)error.Code is IcmpUnreachable.Network or IcmpUnreachable.Host,
+            _ => false,
+        };
+    }
 
     /// <summary>The error to report, OK for none, and whether the destination cannot be reached at all.</summary>
     public static Errno ErrnoOf(in IcmpError error, out bool fatal)

@@ -164,7 +164,7 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
     }
 
     // Linux: inet_getname, inet6_getname.
-    public override Errno GetName(ref TaskContext context, Socket socket, bool peer, out SockAddr address)
+    public override Errno GetName(ref TaskContext context, Socket socket, bool peer, out SockAddr address, bool accepting = false)
     {
         var sk = (InetSock)socket.Sk!;
         address = default;
@@ -175,7 +175,7 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
             IpAddr local = sk.LocalAddr.IsAny ? sk.SourceAddr : sk.LocalAddr;
             address = new SockAddr(family, local, sk.LocalPort);
         }
-        else if (sk.RemotePort == 0 || (sk.State.IsAny(TcpStateSet.Close | TcpStateSet.SynSent) && socket.Type == SocketType.Stream))
+        else if (sk.RemotePort == 0 || (!accepting && sk.State.IsAny(TcpStateSet.Close | TcpStateSet.SynSent) && socket.Type == SocketType.Stream))
         {
             error = Errno.ENOTCONN;
         }

@@ -90,7 +90,7 @@ internal sealed class Route(RoutingTable table, RouteEntry entry, IpAddr destina
         if (Entry.Metrics.AdvMss != 0)
             return Entry.Metrics.AdvMss;
         int headers = Destination.IsV4 ? Ipv4Header.MinLength : Ipv6Header.Length;
-        int mss = System.Math.Max(Device.Mtu - headers - TcpHeader.MinLength, minimum);
+        int mss = System.Math.Max(Mtu - headers - TcpHeader.MinLength, minimum);
         return System.Math.Min(mss, 65535 - headers - TcpHeader.MinLength);
     }
 }

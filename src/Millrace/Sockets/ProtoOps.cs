@@ -31,7 +31,8 @@ internal abstract class ProtoOps
     public virtual Errno AcceptOwned(Cpu cpu, Socket socket, Socket newSocket) => Errno.EOPNOTSUPP;
 
     /// <summary>The local address, or the other side's.</summary>
-    public abstract Errno GetName(ref TaskContext context, Socket socket, bool peer, out SockAddr address);
+    /// <param name="accepting">For accept: who has gone already is named all the same.</param>
+    public abstract Errno GetName(ref TaskContext context, Socket socket, bool peer, out SockAddr address, bool accepting = false);
 
     public abstract PollEvents Poll(ref TaskContext context, Socket socket, PollTable? table);
 

@@ -111,7 +111,7 @@ public sealed partial class Process : IDisposable
         if (accepted.IsError)
             return accepted;
         Socket? socket = call.Socket.Accept(ref call.Context, out Errno error);
-        if (socket is not null && wantName && socket.Ops.GetName(ref call.Context, socket, peer: true, out peer) != Errno.OK)
+        if (socket is not null && wantName && socket.Ops.GetName(ref call.Context, socket, peer: true, out peer, accepting: true) != Errno.OK)
         {
             error = Errno.ECONNABORTED;
             socket.Release(ref call.Context);

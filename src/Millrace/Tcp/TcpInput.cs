@@ -279,8 +279,15 @@ internal sealed partial class TcpProto
                 return;
             case TcpRequestSock request:
                 // RFC 5927 §4.1: only if it quotes what we sent.
-                if (seq == request.SndIsn && IcmpErrors.IsFatal(error))
+                if (seq != request.SndIsn)
+                {
+                    cpu.Mib.Inc(Mib.TcpExtOutOfWindowIcmps);
+                }
+                else if (IcmpErrors.EndsRequest(error))
+                {
                     DropRequest(cpu, request);
+                    cpu.Mib.Inc(Mib.TcpExtListenDrops);
+                }
                 break;
             case TcpSock sk:
                 sk.Lock.Spin.Lock(cpu);

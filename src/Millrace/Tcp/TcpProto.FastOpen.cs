@@ -212,8 +212,9 @@ internal sealed partial class TcpProto
                 : socket.Ops.ConnectOwned(ref context, socket, address[..length], nonBlocking);
             if (failed != Errno.OK || !sk.DefersConnect)
             {
+                // Nothing failed: it is connected already, and this is an ordinary write.
                 state.IsRequested = false;
-                return failed == Errno.OK ? Errno.EISCONN : failed;
+                return failed;
             }
         }
         sk.DefersConnect = false;

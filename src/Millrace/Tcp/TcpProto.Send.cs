@@ -41,6 +41,8 @@ internal sealed partial class TcpProto
             error = SendFastOpen(ref context, sk, ref message, out inSyn);
             if (error == Errno.EINPROGRESS && inSyn > 0)
                 return inSyn;
+            if (error != Errno.OK)
+                inSyn = 0;
         }
         if (error == Errno.OK && sk.State is not (TcpState.Established or TcpState.CloseWait) && !sk.IsPassiveFastOpen)
             error = WaitForConnect(ref context, sk, deadline);

@@ -50,7 +50,9 @@ internal sealed partial class TcpSock
         ack.Rate.PriorInFlight = PacketsInFlight;
         if (ack.Has(AckFlags.UpdateTsRecent))
             ReplaceTsRecent(cpu, segSeq);
-        ack.Flags |= UpdateFromSegment(cpu, skb, window, options, ref ack, priorUna);
+        // Not in one statement: the step itself adds to the flags.
+        AckFlags updated = UpdateFromSegment(cpu, skb, window, options, ref ack, priorUna);
+        ack.Flags |= updated;
         SoftError = Errno.OK;
         ProbesOut = 0;
         LastAckReceived = Time;
@@ -523,7 +525,7 @@ internal sealed partial class TcpSock
             // What was SACKed had been sent after the head: the timer may move on, once.
             ack.Flags |= AckFlags.SetXmitTimer;
         }
-        Congestion?.OnPacketsAcked(this, cpu, new AckSample(acked, ack.Rate.RttUs, ack.Rate.PriorInFlight));
+        AttachCongestion().OnPacketsAcked(this, cpu, new AckSample(acked, ack.Rate.RttUs, ack.Rate.PriorInFlight));
     }
 
     // ---- SACK ----

@@ -574,6 +574,7 @@ internal sealed partial class TcpSock
             // Nobody is there to read it.
             Tcp.Done(cpu, this, Errno.OK);
             cpu.Mib.Inc(Mib.TcpExtTCPAbortOnData);
+            Tcp.Replies.SendReset(cpu, skb);
             Devices.Drops.Free(cpu, skb, DropReason.TcpAbortOnData);
             return Verdict.Consumed;
         }
@@ -614,8 +615,9 @@ internal sealed partial class TcpSock
             if (skb.Tcp.EndSeq != skb.Tcp.Seq && skb.Tcp.EndSeq - fin > Rcv.Nxt)
             {
                 cpu.Mib.Inc(Mib.TcpExtTCPAbortOnData);
-                Reset(cpu, skb);
-                return DropReason.None;
+                EndByReset(cpu);
+                Tcp.Replies.SendReset(cpu, skb);
+                return DropReason.TcpAbortOnData;
             }
         }
         QueueData(cpu, skb, tcp.HeaderLength);

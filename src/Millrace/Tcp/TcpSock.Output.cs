@@ -508,11 +508,19 @@ internal sealed partial class TcpSock
         skb.Tcp.Seq = skb.Tcp.EndSeq = Snd.Written;
         skb.Tcp.Flags = TcpFlags.Ack;
         skb.Tcp.Segments = 0;
+        QueueUnsent(cpu, skb);
+        Nagle &= ~NagleFlags.Push;
+        RestartAfterIdle(cpu);
+    }
+
+    // Linux: tcp_add_write_queue_tail.
+    private void QueueUnsent(Cpu cpu, SkBuff skb)
+    {
+        if (WriteQueue.IsEmpty)
+            Stats.Chrono.Start(ChronoType.Busy, cpu.Now);
         WriteQueue.PushLast(skb);
         WriteQueued += skb.TrueSize;
         Charge(skb.TrueSize);
-        Nagle &= ~NagleFlags.Push;
-        RestartAfterIdle(cpu);
     }
 
     /// <summary>Ends a buffer that was queued to be sent, and its charge. Linux: tcp_wmem_free_skb.</summary>
@@ -929,9 +937,7 @@ internal sealed partial class TcpSock
             skb.Tcp.Seq = Snd.Written;
             skb.Tcp.EndSeq = Snd.Written + 1;
             skb.Tcp.Flags = TcpFlags.Ack | TcpFlags.Fin;
-            WriteQueue.PushLast(skb);
-            WriteQueued += skb.TrueSize;
-            Charge(skb.TrueSize);
+            QueueUnsent(cpu, skb);
             Snd.Written++;
         }
         PushPending(cpu, CurrentMss(), NagleFlags.Off);

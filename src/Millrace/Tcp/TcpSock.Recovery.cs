@@ -1044,7 +1044,8 @@ internal sealed partial class TcpSock
     {
         if (Recovery is not { } recovery)
             return;
-        int mss = CurrentMss();
+        // A SYN whose data did not fit goes again alone, at once.
+        int mss = State == TcpState.SynSent && FastOpen is { SynHadData: true } ? -1 : CurrentMss();
         for (SkBuff? skb = recovery.Queue.First; skb is not null; skb = SeqTree.After(skb))
         {
             int segment = skb.Tcp.Segments == 1 ? skb.Length : skb.Tcp.SegmentSize;

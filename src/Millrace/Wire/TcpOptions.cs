@@ -124,10 +124,10 @@ internal ref struct TcpOptions
         }
     }
 
-    // A cookie is 4 to 16 bytes, even; an empty option asks for one. Any other length is a cookie that cannot be right.
+    // A cookie is 4 to 16 bytes, even; an empty option asks for one. Any other length is no option. Linux: tcp_parse_fastopen_option.
     private void AcceptFastOpen(ReadOnlySpan<byte> cookie, bool experimental)
     {
-        if ((cookie.Length & 1) != 0)
+        if ((cookie.Length & 1) != 0 || cookie.Length is not (0 or (>= 4 and <= 16)))
             return;
         HasFastOpen = true;
         FastOpenIsExperimental = experimental;
