@@ -2,7 +2,6 @@ using System;
 using System.Runtime.InteropServices;
 using Millrace.Native.Abi;
 using Millrace.Sched;
-using Millrace.Syscalls;
 
 namespace Millrace.Packetdrill;
 

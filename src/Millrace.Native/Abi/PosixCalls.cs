@@ -1,7 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
 using Millrace.Sockets;
-using Millrace.Syscalls;
 
 namespace Millrace.Native.Abi;
 

@@ -107,8 +107,6 @@ internal sealed partial class TcpSock
     {
         LossRecovery recovery = Recovery!;
         bool fresh = CaState < CaState.Recovery;
-        if (!AnyRetransmitDone)
-            recovery.Undo.FirstRetransmit = 0;
         MarkAllLost(cpu);
         bool reduce = CaState <= CaState.Disorder || recovery.RecoveryPoint <= Snd.Una || (CaState == CaState.Loss && Retransmits == 0);
         if (reduce)
