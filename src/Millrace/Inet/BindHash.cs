@@ -281,13 +281,14 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
 
     private static void Attach(Cpu cpu, InetConnectionSock sk, BindBucket bucket, BindKind kind, bool counted)
     {
-        cpu.Trace(Tp.inet_bind_hash, sk, bucket.Port);
         sk.LocalPort = bucket.Port;
         sk.BindBucket = bucket;
         sk.BindKind = kind;
         bucket.Add(OwnerOf(sk, kind));
-        if (!counted)
-            bucket.BoundOwners++;
+        if (counted)
+            return;
+        bucket.BoundOwners++;
+        cpu.Trace(Tp.inet_bind_hash, sk, bucket.Port);
     }
 
     private BindBucket BucketOf(ushort port)

@@ -235,11 +235,7 @@ internal abstract class Sock(Proto proto) : SockCommon
     }
 
     /// <summary>Works off the backlog under the spinlock, without letting go. Linux: __release_sock, as __tcp_close calls it.</summary>
-    public void DrainBacklogLocked(Cpu cpu)
-    {
-        if (Lock.HasBacklog)
-            DrainBacklog(cpu);
-    }
+    public void DrainBacklogLocked(Cpu cpu) => DrainBacklog(cpu);
 
     // Linux: __release_sock. What arrives while the backlog is worked off is still charged to it, so a flood finds it full.
     private void DrainBacklog(Cpu cpu)

@@ -216,8 +216,15 @@ internal sealed class Socket(SocketType type, SecurityPolicy security) : File
         context.Cpu.Trace(Tp.sock_recvmsg_nosec);
         SysResult result = Ops.ReceiveMessage(ref context, this, ref message);
         if (sk is not null)
-            context.Cpu.Trace(Tp.sock_recv_length, sk, result.IsError ? 0 : result.Value, (long)result.Error, (long)message.Flags);
+            TraceReceived(context.Cpu, sk, result, message.Flags);
         return result;
+    }
+
+    // A peek takes nothing. Linux: call_trace_sock_recv_length.
+    private static void TraceReceived(Cpu cpu, Sock sk, SysResult result, MessageFlags flags)
+    {
+        bool takes = !result.IsError && (flags & MessageFlags.Peek) == 0;
+        cpu.Trace(Tp.sock_recv_length, sk, takes ? result.Value : 0, (long)result.Error, (long)flags);
     }
 
     /// <summary>Sends with the policy's consent. Linux: sock_sendmsg.</summary>

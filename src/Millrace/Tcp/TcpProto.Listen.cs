@@ -25,11 +25,11 @@ internal sealed partial class TcpProto
         EnableFastOpen(sk);
         sk.Ack = default;
         // First the state, then the port's last check: of two who race for it as listeners one loses.
-        sk.SetState(cpu, TcpState.Listen);
+        sk.StoreState(cpu, TcpState.Close, TcpState.Listen);
         Errno error = Binds.GetPort(cpu, sk, sk.BindBucket?.Port ?? 0);
         if (error != Errno.OK)
         {
-            sk.StoreClosed(cpu);
+            sk.StoreState(cpu, TcpState.Listen, TcpState.Close);
             return error;
         }
         sk.Route = null;
@@ -418,6 +418,7 @@ internal sealed partial class TcpProto
         }
         TcpSock made = CreateChild(cpu, request, skb, tcp);
         made.Lock.Spin.Lock(cpu);
+        Binds.Inherit(cpu, made, listener);
         cpu.Trace(Tp.inet_ehash_insert, made);
         if (!Established.TryReplace(cpu, request, made))
         {
@@ -425,7 +426,6 @@ internal sealed partial class TcpProto
             Discard(cpu, made);
             return RequestVerdict.Stolen;
         }
-        Binds.Inherit(cpu, made, listener);
         if (sawTimestamp && skb.Tcp.Seq <= request.RcvNxt)
             made.TsRecent = options.TsVal;
         made.SynAckSent = request.Retransmits == 0 ? request.SynAckSent : Micros.Zero;
@@ -446,8 +446,9 @@ internal sealed partial class TcpProto
         return RequestVerdict.Drop;
     }
 
-    private static void Discard(Cpu cpu, TcpSock made)
+    private void Discard(Cpu cpu, TcpSock made)
     {
+        Binds.PutPort(cpu, made);
         made.Lock.Spin.Unlock(cpu);
         made.Put(cpu);
         made.Put(cpu);
@@ -467,7 +468,7 @@ internal sealed partial class TcpProto
         sk.BoundIfIndex = request.BoundIfIndex;
         sk.AfOps = request.AfOps;
         ResetConnection(sk);
-        sk.StartIn(cpu, TcpState.SynRecv);
+        sk.StoreState(cpu, TcpState.Listen, TcpState.SynRecv);
         cpu.Mib.Inc(Mib.TcpPassiveOpens);
         sk.AdoptRequest(cpu, request, skb, tcp);
         // One reference is the connection's own, one the caller's.

@@ -30,10 +30,10 @@ internal sealed partial class TcpSock
     public void ReceiveEstablished(Cpu cpu, SkBuff skb)
     {
         cpu.Trace(Tp.tcp_rcv_established, this, skb.Tcp.Seq.Value, skb.Length);
-        cpu.Trace(Tp.tcp_probe, this, skb.Tcp.EndSeq - skb.Tcp.Seq, Cc.Cwnd, Snd.Wnd, Rcv.Wnd);
+        cpu.Trace(Tp.tcp_probe, this, skb.Length - HeaderBytes(skb), Cc.Cwnd, Snd.Wnd, Rcv.Wnd);
         RefreshTime(cpu);
         Features &= ~TcpFeatures.SawTimestamp;
-        if (TryFastPath(cpu, skb))
+        if (TryFastPath(cpu, skb, out bool predicted))
             return;
         unsafe
         {
@@ -44,7 +44,8 @@ internal sealed partial class TcpSock
                 return;
             }
             TcpOptions options = TcpOptions.Parse(tcp.Options);
-            if (!ValidateIncoming(cpu, skb, tcp, options))
+            // What was predicted is valid; it came here for memory.
+            if (!predicted && !ValidateIncoming(cpu, skb, tcp, options))
                 return;
             uint window = (uint)tcp.Window << Snd.WndScale;
             DropReason reason = OnAck(cpu, skb, window, options, AckFlags.SlowPath | AckFlags.UpdateTsRecent);
@@ -62,11 +63,16 @@ internal sealed partial class TcpSock
         AssertInvariants();
     }
 
-    // Header prediction. RFC 7323 appendix; Linux: the fast path of tcp_rcv_established. True: the segment is dealt with.
-    private unsafe bool TryFastPath(Cpu cpu, SkBuff skb)
+    // Bytes of the TCP header at the buffer's start. Linux: tcp_hdrlen.
+    private static unsafe int HeaderBytes(SkBuff skb) => (skb.Data[12] >> 4) * 4;
+
+    // Header prediction. RFC 7323 appendix; Linux: the fast path of tcp_rcv_established. True: the segment is dealt with. False and
+    // predicted: only the memory for it has to be asked for.
+    private unsafe bool TryFastPath(Cpu cpu, SkBuff skb, out bool predicted)
     {
+        predicted = false;
         byte* p = skb.Data;
-        int headerLength = (p[12] >> 4) * 4;
+        int headerLength = HeaderBytes(skb);
         // ACK, with or without PSH, and nothing else.
         if (!FastPath || headerLength != HeaderLength || (p[13] & ~(byte)TcpFlags.Psh) != (byte)TcpFlags.Ack || (p[12] & 0xf) != 0
             || skb.Tcp.Seq != Rcv.Nxt || skb.Tcp.AckSeq > Snd.Nxt || (uint)Be.Get16(p + 14) << Snd.WndScale != Snd.Wnd)
@@ -76,6 +82,7 @@ internal sealed partial class TcpSock
         int length = skb.Length - headerLength;
         if (length == 0)
             return AcceptFastAck(cpu, skb);
+        predicted = true;
         if (skb.TrueSize > ForwardAllocated)
             return false;
         if (HasTimestamps && Rcv.Nxt == Rcv.Wup)

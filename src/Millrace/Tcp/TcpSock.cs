@@ -323,19 +323,15 @@ internal sealed partial class TcpSock : InetConnectionSock
         cpu.Trace(Tp.inet_sock_set_state, this, (long)previous, (long)next);
     }
 
-    /// <summary>Sets the first state of a connection that a listener has made: no arrow of the diagram leads there.</summary>
-    public void StartIn(Cpu cpu, TcpState state)
+    /// <summary>
+    /// Changes the state of a sock that is in no table of connections and counts as none: a listener that starts or cannot, and a child
+    /// whose first state follows its listener's. Linux: inet_sk_state_store.
+    /// </summary>
+    public void StoreState(Cpu cpu, TcpState previous, TcpState next)
     {
-        TcpState previous = State;
-        StoreState(state);
-        cpu.Trace(Tp.inet_sock_set_state, this, (long)(state == TcpState.SynRecv ? TcpState.Listen : previous), (long)state);
-    }
-
-    /// <summary>A listener that could not start: back to CLOSE, without anything that listening began.</summary>
-    public void StoreClosed(Cpu cpu)
-    {
-        StoreState(TcpState.Close);
-        cpu.Trace(Tp.inet_sock_set_state, this, (long)TcpState.Listen, (long)TcpState.Close);
+        Debug.Assert(TcpStateMachine.Allows(previous, next), "an arrow of RFC 9293 §3.3.2");
+        StoreState(next);
+        cpu.Trace(Tp.inet_sock_set_state, this, (long)previous, (long)next);
     }
 
     /// <summary>What a connection has from the socket that listened for it. Linux: sk_clone_lock.</summary>
