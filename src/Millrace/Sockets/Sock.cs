@@ -229,7 +229,10 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.BhDisable();
         Lock.Spin.Lock(cpu);
         if (Lock.HasBacklog)
+        {
             DrainBacklog(cpu);
+            Proto.ReleaseCallback(cpu, this);
+        }
         Lock.Spin.Unlock(cpu);
         cpu.BhEnable();
     }
@@ -302,9 +305,9 @@ internal abstract class Sock(Proto proto) : SockCommon
     public void ErrorReport(Cpu cpu)
     {
         cpu.Trace(Tp.sk_error_report, this);
-        cpu.Trace(Tp.inet_sk_error_report, this, (long)Error);
         if (Socket is { } socket && socket.Wait.HasSleepers)
             socket.Wait.Wake(cpu, new WakeKey(PollEvents.Err | PollEvents.Readable | PollEvents.Writable), exclusive: 0);
+        cpu.Trace(Tp.inet_sk_error_report, this, (long)Error);
     }
 
     /// <summary>There is room to write: writers and pollers are woken. Linux: sk_write_space.</summary>

@@ -11,7 +11,7 @@ internal static class TcpStateMachine
     public static bool Allows(TcpState from, TcpState to) => to == TcpState.Close || from switch
     {
         TcpState.Close => to is TcpState.Listen or TcpState.SynSent,
-        TcpState.Listen => false,
+        TcpState.Listen => to is TcpState.SynRecv,
         TcpState.SynSent => to is TcpState.Established or TcpState.SynRecv,
         TcpState.SynRecv => to is TcpState.Established or TcpState.FinWait1 or TcpState.CloseWait,
         TcpState.Established => to is TcpState.FinWait1 or TcpState.CloseWait,

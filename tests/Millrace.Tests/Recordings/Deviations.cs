@@ -1,7 +1,9 @@
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.IO;
 using System.Linq;
+using System.Text.RegularExpressions;
 
 namespace Millrace.Tests.Recordings;
 
@@ -9,7 +11,7 @@ namespace Millrace.Tests.Recordings;
 /// The checked-in list of what makes our trace differ from a recording, deviations.txt: each entry rewrites a run of recorded steps into
 /// ours, in the files and contexts that it names, for the reason that stands under it.
 /// </summary>
-internal static class Deviations
+internal static partial class Deviations
 {
     /// <summary>What an entry is about.</summary>
     public enum Kind
@@ -20,23 +22,30 @@ internal static class Deviations
         /// <summary>The recorder saw what was not of the operation, or its machine is not ours.</summary>
         Recorder,
 
+        /// <summary>The steps of these names depend on what else runs on the machine, and are not compared.</summary>
+        Ignored,
+
         /// <summary>Millrace does it otherwise, on purpose.</summary>
         Deviation,
     }
 
     /// <param name="Files">Names of recordings, or "*".</param>
-    /// <param name="Contexts">Contexts, or "*"; "task" is every task.</param>
+    /// <param name="Contexts">Contexts, or "*"; "task" is every task, "task:w" every one whose name begins so.</param>
     /// <param name="From">The recorded steps; a single "*" is the whole stream.</param>
     public sealed record Rule(Kind Kind, string[] Files, string[] Contexts, string[] From, string[] To, string Reason, int Line)
     {
         public bool AppliesTo(string recording, string context) =>
             (Files[0] == "*" || Files.Contains(recording))
-            && (Contexts[0] == "*" || Contexts.Contains(context) || Contexts.Contains(context.Split(':')[0]));
+            && (Contexts[0] == "*" || Contexts.Any(c => context.StartsWith(c, StringComparison.Ordinal)));
     }
 
     private static readonly Lazy<List<Rule>> s_rules = new(Load);
 
     public static IReadOnlyList<Rule> All => s_rules.Value;
+
+    /// <summary>Whether steps of this name are not compared.</summary>
+    public static bool Ignores(string recording, string context, string name) =>
+        All.Any(r => r.Kind == Kind.Ignored && r.AppliesTo(recording, context) && r.From.Contains(name));
 
     /// <summary>The recorded steps as ours are expected to be. Adds to <paramref name="used"/> every rule that changed something.</summary>
     public static List<string> Apply(string recording, string context, List<string> recorded, ISet<Rule> used)
@@ -46,13 +55,18 @@ internal static class Deviations
         {
             if (!rule.AppliesTo(recording, context))
                 continue;
-            List<string> rewritten = Rewrite(steps, rule);
+            List<string> rewritten = rule.Kind == Kind.Ignored
+                ? steps.FindAll(s => !rule.From.Contains(NameOf(s)))
+                : Rewrite(steps, rule);
             if (!rewritten.SequenceEqual(steps))
                 used.Add(rule);
             steps = rewritten;
         }
         return steps;
     }
+
+    /// <summary>A step's name, without what an event said.</summary>
+    public static string NameOf(string step) => step.Split('(')[0];
 
     private static List<string> Rewrite(List<string> steps, Rule rule)
     {
@@ -95,5 +109,16 @@ internal static class Deviations
         return rules;
     }
 
-    private static string[] Words(string text) => text.Trim() == "-" ? [] : text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+    private static string[] Words(string text)
+    {
+        if (text.Trim() == "-")
+            return [];
+        string plain = Repetition().Replace(text, m =>
+            string.Join(' ', Enumerable.Repeat(m.Groups[2].Value, int.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture))));
+        return plain.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    // 8x[a b] is a b eight times.
+    [GeneratedRegex(@"(\d+)x\[([^\]]*)\]")]
+    private static partial Regex Repetition();
 }

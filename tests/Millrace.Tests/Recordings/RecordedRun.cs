@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Net;
 using Millrace.Sched;
 using Millrace.Tracing;
@@ -42,10 +43,13 @@ internal sealed class RecordedRun : IDisposable
 
     public NetStack Server { get; }
 
+    /// <summary>The port that the client's connection was given.</summary>
+    public ushort ClientPort { get; set; }
+
     private NetStack AddStack(string name)
     {
         var stack = new NetStack(new NetStackOptions { Name = name, Seed = (ulong)name.Length, Cpus = 1 }, World.AddHost(), false, null);
-        _traces[stack] = new StackTrace(stack, World);
+        _traces[stack] = new StackTrace(stack);
         return stack;
     }
 
@@ -59,7 +63,8 @@ internal sealed class RecordedRun : IDisposable
     public Dictionary<string, SortedDictionary<string, List<string>>> Traces { get; } = [];
 
     /// <summary>What follows on this host is of <paramref name="recording"/>, until <see cref="Close"/>.</summary>
-    public void Open(NetStack stack, string recording) => _traces[stack].Start(recording);
+    /// <param name="marked">Whether a task without marks does not count. One that has marks counts between them.</param>
+    public void Open(NetStack stack, string recording, bool marked = true) => _traces[stack].Start(recording, marked);
 
     public void Close(NetStack stack)
     {
@@ -105,7 +110,7 @@ internal sealed class Actor(RecordedRun run, NetStack stack, string name)
     }
 
     /// <summary>What follows on this actor's host is of a recording.</summary>
-    public void Open(string recording) => run.Open(stack, recording);
+    public void Open(string recording, bool marked = true) => run.Open(stack, recording, marked);
 
     public void Close() => run.Close(stack);
 }
@@ -114,37 +119,39 @@ internal sealed class Actor(RecordedRun run, NetStack stack, string name)
 internal sealed class StackTrace
 {
     private readonly NetStack _stack;
-    private readonly SimulatedWorld _world;
-    private readonly TraceRing _ring;
+    private readonly TraceRing _ring = new(1 << 20);
     private string _recording = "";
+    private bool _marked;
 
-    public StackTrace(NetStack stack, SimulatedWorld world)
+    public StackTrace(NetStack stack)
     {
         _stack = stack;
-        _world = world;
-        _ring = stack.Cpus.Tracer.Attach(1 << 20);
+        stack.Cpus.Tracer.Attach(_ring);
         stack.Cpus.UpdateTracing();
     }
 
     /// <summary>Forgets what was traced so far.</summary>
-    public void Start(string recording)
+    public void Start(string recording, bool marked)
     {
         _recording = recording;
+        _marked = marked;
         Drain();
     }
 
     /// <summary>A record of the test's own: the calling task's call begins or ends.</summary>
     public void Mark(bool begin)
     {
-        var mark = new TraceRecord { Point = Tp.none, Task = ThreadContext.Current.Task.Pid, A = begin ? 1 : 0 };
+        var mark = new TraceRecord { Point = Tp.none, Task = ThreadContext.Current.Task, A = begin ? 1 : 0 };
         _stack.Cpus.Tracer.Write(ref mark);
     }
 
     public (string Recording, SortedDictionary<string, List<string>> Streams) Take()
     {
         var streams = new SortedDictionary<string, List<string>>(StringComparer.Ordinal);
-        var inside = new HashSet<int>();
-        foreach (TraceRecord r in Drain())
+        List<TraceRecord> records = Drain();
+        var inside = new HashSet<TraceTask?>();
+        HashSet<TraceTask?> marking = [.. records.Where(r => r.Point == Tp.none).Select(r => r.Task)];
+        foreach (TraceRecord r in records)
         {
             if (r.Point == Tp.none)
             {
@@ -154,13 +161,15 @@ internal sealed class StackTrace
                     inside.Remove(r.Task);
                 continue;
             }
-            if (r.Context == TraceContext.Task && !inside.Contains(r.Task))
+            // The switch to a task is that task's.
+            TraceTask? task = r.Point == Tp.sched_switch && r.Task is null ? r.Other : r.Task;
+            if (r.Context == TraceContext.Task && (_marked || marking.Contains(task)) && !inside.Contains(task))
                 continue;
             if (Token(r) is not { } token)
                 continue;
             string context = r.Context switch
             {
-                TraceContext.Task => "task:" + _world.NameOf(r.Task),
+                TraceContext.Task => "task:" + NameOf(task),
                 TraceContext.Softirq => "softirq",
                 TraceContext.Hardirq => "hardirq",
             };
@@ -174,11 +183,14 @@ internal sealed class StackTrace
     private List<TraceRecord> Drain()
     {
         var records = new List<TraceRecord>();
-        Assert.Equal(0, _stack.Cpus.Tracer.Drain(_ring, records));
+        _ring.Drain(records);
+        Assert.Equal(0, _ring.Lost);
         return records;
     }
 
-    private string? Token(in TraceRecord r)
+    private static string NameOf(TraceTask? task) => task?.Name ?? "idle";
+
+    private static string? Token(in TraceRecord r)
     {
         string name = r.Point.ToString();
         const long netRx = (long)Softirq.NetRx;
@@ -191,8 +203,8 @@ internal sealed class StackTrace
             Tp.net_dev_xmit or Tp.netif_receive_skb => $"{name}({r.B})",
             Tp.softirq_raise or Tp.softirq_entry or Tp.softirq_exit => r.A == netRx ? $"{name}(NET_RX)" : null,
             Tp.napi_poll => $"{name}({r.B}/{r.C})",
-            Tp.sched_waking => $"{name}({_world.NameOf((int)r.A)})",
-            Tp.sched_switch => $"{name}({_world.NameOf((int)r.A)}>{_world.NameOf((int)r.B)})",
+            Tp.sched_waking => $"{name}({NameOf(r.Other)})",
+            Tp.sched_switch => $"{name}({NameOf(r.Task)}>{NameOf(r.Other)})",
             _ => Vocabulary.Contains(name) ? name : null,
         };
     }

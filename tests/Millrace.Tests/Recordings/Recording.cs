@@ -35,8 +35,8 @@ internal sealed partial class Recording
 
     public static string Directory => Path.Combine(AppContext.BaseDirectory, "Recordings");
 
-    /// <summary>Reads path/<paramref name="file"/>.txt; a file that holds several cases is read as one recording for each.</summary>
-    public static List<Recording> Load(string file)
+    // A file that holds several cases is read as one recording for each.
+    private static List<Recording> Load(string file)
     {
         string[] lines = File.ReadAllLines(Path.Combine(Directory, "path", file + ".txt"));
         Kind kind = lines.Any(l => l.StartsWith("# filter:", StringComparison.Ordinal)) ? Kind.Filtered : Kind.Full;
@@ -57,9 +57,12 @@ internal sealed partial class Recording
         return cases.ConvertAll(c => Parse(c.Name, kind, c.Lines));
     }
 
-    public static IEnumerable<string> Files() =>
-        System.IO.Directory.GetFiles(Path.Combine(Directory, "path"), "*.txt").Select(f => Path.GetFileNameWithoutExtension(f)!)
-            .Where(f => f != "wake_threads").Order(StringComparer.Ordinal);
+    /// <summary>All of them. wake_threads.txt is no recording of steps, but a summary of who woke.</summary>
+    public static IReadOnlyList<Recording> All => s_all.Value;
+
+    private static readonly Lazy<List<Recording>> s_all = new(() =>
+        [.. System.IO.Directory.GetFiles(Path.Combine(Directory, "path"), "*.txt").Select(f => Path.GetFileNameWithoutExtension(f)!)
+            .Where(f => f != "wake_threads").Order(StringComparer.Ordinal).SelectMany(Load)]);
 
     [GeneratedRegex(@"^\s*\d+\s+cpu\d+:(task|softirq|hardirq)(?:\(in softirq\))?:(\S+)\s+(.*)$")]
     private static partial Regex LineShape();
@@ -67,9 +70,9 @@ internal sealed partial class Recording
     private static Recording Parse(string name, Kind kind, List<string> lines)
     {
         var recording = new Recording(name, kind);
-        // A program without marks of its own was inside its call when the recording began.
-        bool marked = lines.Any(l => l.Contains(" BEGIN ", StringComparison.Ordinal));
-        string? inside = null;
+        // A thread without marks of its own was inside its call when the recording began.
+        HashSet<string> inside = [], marking = [.. lines.Select(l => LineShape().Match(l))
+            .Where(m => m.Groups[3].Value.StartsWith("@MARK", StringComparison.Ordinal)).Select(m => m.Groups[2].Value)];
         foreach (string line in lines)
         {
             Match m = LineShape().Match(line);
@@ -77,17 +80,20 @@ internal sealed partial class Recording
             string context = m.Groups[1].Value, task = m.Groups[2].Value, what = m.Groups[3].Value;
             if (what.StartsWith("@MARK", StringComparison.Ordinal))
             {
-                inside = what.Contains(" BEGIN ", StringComparison.Ordinal) ? task : null;
+                if (what.Contains(" BEGIN ", StringComparison.Ordinal))
+                    inside.Add(task);
+                else
+                    inside.Remove(task);
                 continue;
             }
             if (Token(what) is not { } token)
                 continue;
             // The switch from the idle task is the next task's.
-            if (context == "task" && token.StartsWith("sched_switch(", StringComparison.Ordinal) && task != inside)
+            if (context == "task" && token.StartsWith("sched_switch(", StringComparison.Ordinal) && !inside.Contains(task))
                 task = token[(token.IndexOf('>') + 1)..^1];
             if (context != "task")
                 recording.Add(context, token);
-            else if (kind == Kind.Filtered || !marked || task == inside)
+            else if (inside.Contains(task) || (kind == Kind.Filtered && !marking.Contains(task)))
                 recording.Add("task:" + task, token);
         }
         return recording;
