@@ -79,6 +79,7 @@ internal static unsafe class SoftwareGso
         segment.ChecksumStart = segment.TransportOffset;
         segment.ChecksumOffset = skb.ChecksumOffset;
         segment.IpSummed = ChecksumState.Partial;
+        segment.TrueSize += length;
         int linear = skb.LinearLength;
         if (from < linear)
         {
