@@ -55,6 +55,7 @@ public sealed partial class NetStack : IDisposable
         int cpus = options.Cpus > 0 ? options.Cpus : 2 * Environment.ProcessorCount;
         _tracer = new Tracer(options.Name);
         _cpus = new CpuSet(host, cpus, Buffers, _tracer);
+        TimeProvider = new StackTimeProvider(_cpus);
         _netRx = new NetRx(cpus);
         _cpus.Actions[(int)Softirq.NetRx] = _netRx;
         _devices = new DeviceTable(_netRx, _cpus);
@@ -74,6 +75,9 @@ public sealed partial class NetStack : IDisposable
 
     /// <summary>The stack's name.</summary>
     public string Name => _options.Name;
+
+    /// <summary>The stack's clock; virtual in a simulation. Its timers keep the stack's own resolution.</summary>
+    public TimeProvider TimeProvider { get; }
 
     /// <summary>The stack's settings; they count from their next use.</summary>
     public Sysctls Sysctls { get; } = new();

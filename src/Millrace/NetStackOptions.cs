@@ -1,3 +1,4 @@
+using System;
 
 namespace Millrace;
 
@@ -30,4 +31,13 @@ public sealed class NetStackOptions
 
     /// <summary>Descriptors of a process.</summary>
     public int FileLimit { get; set; } = 1 << 20;
+
+    /// <summary>A copy for a simulated machine: nothing of it is left to the real one.</summary>
+    internal NetStackOptions ForSimulation(ulong seed)
+    {
+        var copy = (NetStackOptions)MemberwiseClone();
+        copy.Seed ??= seed;
+        copy.Cpus = Math.Max(Cpus, 1);
+        return copy;
+    }
 }

@@ -29,6 +29,9 @@ public sealed class TraceSession : IDisposable
     /// <summary>Events that found the ring full since the session began.</summary>
     public long Lost => _ring.Lost;
 
+    /// <summary>Events that wait to be read.</summary>
+    public int Count => _ring.Count;
+
     /// <summary>Takes the events that have happened since the last call, in order.</summary>
     public IReadOnlyList<TraceEvent> Read()
     {

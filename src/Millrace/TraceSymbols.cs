@@ -94,10 +94,10 @@ internal static class TraceSymbols
         TcpState.NewSynRecv => "TCP_NEW_SYN_RECV",
     };
 
-    // Microseconds in the largest unit that keeps them whole; negative is for ever.
+    // Microseconds in the largest unit that keeps them whole; negative is none.
     private static string Duration(long us) => us switch
     {
-        < 0 => "for ever",
+        < 0 => "none",
         _ when us >= 1_000_000 && us % 100_000 == 0 => string.Create(CultureInfo.InvariantCulture, $"{us / 1e6:0.#} s"),
         _ when us % 1000 == 0 => string.Create(CultureInfo.InvariantCulture, $"{us / 1000} ms"),
         _ => string.Create(CultureInfo.InvariantCulture, $"{us} µs"),

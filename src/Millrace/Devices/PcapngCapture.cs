@@ -95,9 +95,13 @@ internal sealed class PcapngCapture : IDisposable
 
     public void Dispose()
     {
-        Flush();
         lock (_queueLock)
+        {
+            if (_closed)
+                return;
             _closed = true;
+        }
+        Flush();
         lock (_fileLock)
             _stream.Dispose();
     }

@@ -53,6 +53,16 @@ internal sealed class TraceRing(int capacity)
     /// <summary>Records that found the queue full.</summary>
     public long Lost => Volatile.Read(ref _lost);
 
+    /// <summary>Records that wait to be read.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+                return _records.Count;
+        }
+    }
+
     public void Append(ref TraceRecord record)
     {
         lock (_lock)
