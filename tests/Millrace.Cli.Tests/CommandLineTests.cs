@@ -1,18 +1,13 @@
 using System;
 using System.IO;
+using System.Threading;
 using System.Threading.Tasks;
 
 namespace Millrace.Cli.Tests;
 
 public sealed class CommandLineTests
 {
-    private static async Task<(int Code, string Output, string Error)> Run(params string[] args)
-    {
-        var output = new StringWriter();
-        var error = new StringWriter();
-        int code = await CommandLine.RunAsync(args, output, error, TestContext.Current.CancellationToken);
-        return (code, output.ToString(), error.ToString());
-    }
+    private static Task<Tool> Run(params string[] args) => Tool.Run(args);
 
     [Theory]
     [InlineData("")]
@@ -22,9 +17,16 @@ public sealed class CommandLineTests
     [InlineData("trace --bytes")]
     [InlineData("trace --bytes many")]
     [InlineData("trace --bytes -1")]
+    [InlineData("trace --loss 1.5")]
+    [InlineData("trace --loss heavy")]
+    [InlineData("trace --delay -1")]
+    [InlineData("trace --seed -1")]
+    [InlineData("trace --cpus 0")]
+    [InlineData("trace --format xml")]
+    [InlineData("trace --pcap")]
     public async Task A_bad_command_line_gets_one_line_and_exit_code_2(string line)
     {
-        var (code, output, error) = await Run(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        (int code, string output, string error) = await Run(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         Assert.Equal(2, code);
         Assert.Empty(output);
         Assert.StartsWith("millrace: ", error, StringComparison.Ordinal);
@@ -39,12 +41,31 @@ public sealed class CommandLineTests
         Assert.Contains("--bytes takes a number from 0 to 1073741824, not 'many'", (await Run("trace", "--bytes", "many")).Error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_command_that_fails_says_so_in_one_line_and_exits_with_1()
+    {
+        (int code, string output, string error) = await Run("trace", "--pcap", "/no/such/directory/x.pcapng");
+        Assert.Equal(1, code);
+        Assert.Empty(output);
+        Assert.StartsWith("millrace: ", error, StringComparison.Ordinal);
+        Assert.Contains("/no/such/directory/x.pcapng", error, StringComparison.Ordinal);
+        Assert.Single(error.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task A_cancelled_command_exits_as_a_shell_says_interrupted()
+    {
+        using var cancel = new CancellationTokenSource();
+        await cancel.CancelAsync();
+        Assert.Equal(130, await CommandLine.RunAsync(["trace"], TextWriter.Null, TextWriter.Null, cancel.Token));
+    }
+
     [Theory]
     [InlineData("--help", "trace")]
     [InlineData("trace --help", "--bytes")]
     public async Task Every_command_has_help(string line, string mentions)
     {
-        var (code, output, error) = await Run(line.Split(' '));
+        (int code, string output, string error) = await Run(line.Split(' '));
         Assert.Equal(0, code);
         Assert.Contains(mentions, output, StringComparison.Ordinal);
         Assert.Empty(error);
