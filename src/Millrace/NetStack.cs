@@ -204,6 +204,18 @@ public sealed partial class NetStack : IDisposable
     public ValueTask<TcpConnection> ConnectAsync(IPEndPoint remote, TcpConnectOptions? options = null, CancellationToken cancel = default) =>
         TcpConnection.ConnectAsync(_face, NewTcpSocket(remote), remote, options, cancel);
 
+    /// <summary>
+    /// The TCP sockets as they are now: listeners, and connections from their SYN to the end of TIME_WAIT. What is neither bound to
+    /// listen nor connected is not listed. Linux: inet_diag; what ss -ta shows.
+    /// </summary>
+    public IReadOnlyList<TcpSocketEntry> ListTcpSockets()
+    {
+        TaskContext context = _cpus.Enter();
+        List<TcpSocketEntry> entries = TcpDiag.List(ref context, _tcp.Listeners, _tcp.Established);
+        _cpus.Leave(ref context);
+        return entries;
+    }
+
     /// <summary>Wires two stacks together: what one sends on its device, the other receives.</summary>
     /// <returns>Nothing; each stack has a new device of the given name.</returns>
     public static void Wire(NetStack a, string deviceA, NetStack b, string deviceB, WireOptions? options = null)

@@ -94,6 +94,21 @@ internal sealed class SocketHolder(SocketFace face, Socket socket)
         face.Cpus.Leave(ref context);
     }
 
+    /// <summary>
+    /// Lets go of the socket and ends its connection with a RST: the peer sees no FIN, whoever still waits here.
+    /// </summary>
+    public void Abort()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        TaskContext context = face.Cpus.Enter();
+        socket.Abandon();
+        if (socket.Sk is { } sk)
+            sk.Proto.Abort(ref context, sk, Errno.ECONNABORTED);
+        socket.Release(ref context);
+        face.Cpus.Leave(ref context);
+    }
+
     private void Check(Errno error)
     {
         if (error == Errno.OK)

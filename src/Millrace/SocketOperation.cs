@@ -52,6 +52,9 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     /// <summary>Tries, by the owner of the socket, without waiting. EAGAIN: not yet.</summary>
     protected abstract SysResult Attempt(ref TaskContext context, Sock sk);
 
+    /// <summary>What the call returns once the object that it was made on is disposed of.</summary>
+    protected virtual SysResult WhenDisposed => Errno.ECANCELED;
+
     /// <summary>
     /// Whether there is something to try again for, asked once the entry stands on the queue: a waker that does not own the socket may
     /// have come between the attempt and that.
@@ -143,7 +146,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
         do
         {
             socket.Wait.Remove(cpu, _entry);
-            _result = socket.IsAbandoned ? Errno.ECANCELED : Attempt(ref context, sk);
+            _result = socket.IsAbandoned ? WhenDisposed : Attempt(ref context, sk);
             waits = _result.Error == Errno.EAGAIN && TryWait();
             if (!waits)
                 break;
@@ -266,4 +269,6 @@ internal sealed class SocketFace(CpuSet cpus, bool inlineCompletions)
     public OperationPool<ConnectOperation> Connects { get; } = new(static (pool, index) => new ConnectOperation(pool, index));
 
     public OperationPool<AcceptOperation> Accepts { get; } = new(static (pool, index) => new AcceptOperation(pool, index));
+
+    public OperationPool<HangUpOperation> HangUps { get; } = new(static (pool, index) => new HangUpOperation(pool, index));
 }

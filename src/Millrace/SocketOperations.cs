@@ -150,3 +150,23 @@ internal sealed class AcceptOperation(OperationPool<AcceptOperation> pool, int i
         pool.Return(this);
     }
 }
+
+/// <summary>Waits for the end of a connection: the peer's FIN, or an error. It consumes neither data nor the error. Linux: POLLRDHUP.</summary>
+internal sealed class HangUpOperation(OperationPool<HangUpOperation> pool, int index)
+    : SocketOperation<bool>(index, PollEvents.Terminal, exclusive: false)
+{
+    public ValueTask<bool> Run(ref TaskContext context, SocketFace face, Socket socket, CancellationToken cancel)
+    {
+        short version = Version;
+        return Start(ref context, face, socket, forStream: false, cancel) ? Finished() : new ValueTask<bool>(this, version);
+    }
+
+    protected override SysResult WhenDisposed => 0;
+
+    protected override SysResult Attempt(ref TaskContext context, Sock sk) =>
+        (sk.Proto.Poll(context.Cpu, sk) & (PollEvents.Hup | PollEvents.RdHup)) != 0 ? 1 : Errno.EAGAIN;
+
+    protected override bool Convert(SysResult result) => result.Value != 0;
+
+    protected override void Recycle() => pool.Return(this);
+}

@@ -103,20 +103,21 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
     public void Shutdown(SocketShutdown how) => _holder.Shutdown((int)how);
 
     /// <summary>Ends the connection with a RST, and throws away what was not sent.</summary>
-    public void Abort()
+    public void Abort() => _holder.Abort();
+
+    /// <summary>
+    /// Waits for the end of the connection without receiving. True: the peer has sent all it will, or the connection has failed, which
+    /// a receive will tell. False: it was disposed of here.
+    /// </summary>
+    /// <remarks>Linux: POLLRDHUP. Data that came before the end may still be there to be received.</remarks>
+    public ValueTask<bool> WaitForHangUpAsync(CancellationToken cancel = default)
     {
-        Span<byte> linger = stackalloc byte[2 * sizeof(int)];
-        linger.Clear();
-        linger[0] = 1;
-        try
-        {
-            _holder.SetOption(SocketLevel.Socket, So.Linger, linger);
-        }
-        catch (ObjectDisposedException)
-        {
-            return;
-        }
-        Dispose();
+        if (cancel.IsCancellationRequested)
+            return ValueTask.FromCanceled<bool>(cancel);
+        TaskContext context = _holder.Enter();
+        ValueTask<bool> ended = _holder.Face.HangUps.Rent().Run(ref context, _holder.Face, _holder.Socket, cancel);
+        _holder.Face.Cpus.Leave(ref context);
+        return ended;
     }
 
     /// <summary>

@@ -33,6 +33,11 @@ internal abstract class Proto
 
     public abstract Errno Disconnect(Cpu cpu, Sock sk);
 
+    /// <summary>
+    /// Ends whatever the sock does, and tells the peer so; its user learns <paramref name="error"/>. Linux: diag_destroy.
+    /// </summary>
+    public abstract void Abort(ref TaskContext context, Sock sk, Errno error);
+
     /// <summary>Waits for a connection; null with an error.</summary>
     public virtual Sock? Accept(ref TaskContext context, Sock sk, bool nonBlocking, out Errno error)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.Threading;
 using Millrace.Buffers;
 using Millrace.Inet;
@@ -264,8 +265,7 @@ internal sealed partial class TcpProto : Proto
         TcpState before = sk.State;
         if (before != TcpState.Close)
             sk.SetState(cpu, TcpState.Close);
-        bool reset = before.IsAny(TcpStateSet.Established | TcpStateSet.CloseWait | TcpStateSet.FinWait1 | TcpStateSet.FinWait2
-            | TcpStateSet.SynRecv) || (sk.Snd.Nxt != sk.Snd.Written && before is TcpState.Closing or TcpState.LastAck);
+        bool reset = NeedsReset(before) || (sk.Snd.Nxt != sk.Snd.Written && before is TcpState.Closing or TcpState.LastAck);
         if (before == TcpState.Listen)
         {
             StopListening(cpu, sk);
@@ -305,6 +305,31 @@ internal sealed partial class TcpProto : Proto
         ResetConnection(sk);
         sk.ErrorReport(cpu);
         return Errno.OK;
+    }
+
+    // Whether the peer would wait for more. Linux: tcp_need_reset.
+    private static bool NeedsReset(TcpState state) =>
+        state.IsAny(TcpStateSet.Established | TcpStateSet.CloseWait | TcpStateSet.FinWait1 | TcpStateSet.FinWait2 | TcpStateSet.SynRecv);
+
+    // Linux: tcp_abort.
+    public override void Abort(ref TaskContext context, Sock sock, Errno error)
+    {
+        var sk = (TcpSock)sock;
+        sk.LockSock(ref context);
+        Cpu cpu = context.Cpu;
+        if (sk.State == TcpState.Listen)
+        {
+            sk.SetState(cpu, TcpState.Close);
+            StopListening(cpu, sk);
+        }
+        else if (sk.State != TcpState.Close)
+        {
+            if (NeedsReset(sk.State))
+                sk.SendActiveReset(cpu);
+            sk.PurgeWriteQueue(cpu);
+            Done(cpu, sk, error);
+        }
+        sk.ReleaseSock(cpu);
     }
 
     private void ResetSource(Cpu cpu, TcpSock sk)
@@ -532,44 +557,36 @@ internal sealed partial class TcpProto : Proto
             CloseSending(cpu, sk);
     }
 
-    /// <summary>Ends all connections from these local addresses: their device is gone. Linux: tcp_abort.</summary>
-    public void AbortConnections(CpuSet cpus, System.Collections.Generic.IReadOnlyList<IpAddr> local, Errno error)
+    /// <summary>Ends all connections from these local addresses: their device is gone.</summary>
+    public void AbortConnections(CpuSet cpus, IReadOnlyList<IpAddr> local, Errno error)
     {
-        Cpu cpu = cpus.Acquire();
-        var visitor = new Aborter(local, error);
-        Established.ForEach(cpu, ref visitor);
-        cpus.Release(cpu);
+        TaskContext context = cpus.Enter();
+        var found = new ConnectionsFrom(local);
+        Established.ForEach(context.Cpu, ref found);
+        foreach (TcpSock sk in found.Held)
+        {
+            Abort(ref context, sk, error);
+            sk.Put(context.Cpu);
+        }
+        cpus.Leave(ref context);
     }
 
-    private readonly struct Aborter(System.Collections.Generic.IReadOnlyList<IpAddr> local, Errno error) : ISockVisitor
+    private readonly struct ConnectionsFrom(IReadOnlyList<IpAddr> local) : ISockVisitor
     {
+        public List<TcpSock> Held { get; } = [];
+
         public void Visit(Cpu cpu, SockCommon sock)
         {
-            if (sock is not TcpSock sk || !Contains(sk.LocalAddr))
+            if (sock is not TcpSock sk)
                 return;
-            cpu.BhDisable();
-            sk.Lock.Spin.Lock(cpu);
-            if (!sk.Lock.IsOwned && sk.State is not (TcpState.Close or TcpState.Listen))
+            foreach (IpAddr address in local)
             {
-                sk.PurgeWriteQueue(cpu);
-                sk.Tcp.Done(cpu, sk, error);
+                if (address != sk.LocalAddr)
+                    continue;
+                sk.Hold();
+                Held.Add(sk);
+                return;
             }
-            else
-            {
-                sk.SoftError = error;
-            }
-            sk.Lock.Spin.Unlock(cpu);
-            cpu.BhEnable();
-        }
-
-        private bool Contains(IpAddr address)
-        {
-            foreach (IpAddr a in local)
-            {
-                if (a == address)
-                    return true;
-            }
-            return false;
         }
     }
 
