@@ -74,7 +74,7 @@ internal static unsafe class Interface
     [UnmanagedCallersOnly(EntryPoint = "sendfile")]
     private static nint LibcSendFile(int to, int from, long* offset, nuint count) =>
         s_world is { } world && world.Inner(to) is var inner and >= 0
-            ? ReturnLong(SendFile(world, inner, from, offset, count))
+            ? ReturnLong(world.Calls.SendFile(inner, from, offset, count))
             : Libc.SendFile(to, from, offset, count);
 
     [UnmanagedCallersOnly(EntryPoint = "system")]
@@ -239,9 +239,7 @@ internal static unsafe class Interface
 
     [UnmanagedCallersOnly]
     private static nint Splice(nint user, int from, long* fromOffset, int to, long* toOffset, nuint count, uint flags) =>
-        ReturnLong(Errno.EINVAL);
-
-    private static SysResult SendFile(World world, int to, int from, long* offset, nuint count) => Errno.EINVAL;
+        ReturnLong(s_world!.Calls.Splice(Inner(from), fromOffset, Inner(to), toOffset, count, flags));
 
     private static int CloseAny(int fd)
     {

@@ -45,9 +45,6 @@ internal static unsafe partial class Libc
     [LibraryImport("libc.so.6", EntryPoint = "syscall", SetLastError = false)]
     private static partial nint Syscall(nint number, nint a, nint b, nint c, nint d, nint e);
 
-    [LibraryImport("libc.so.6", EntryPoint = "pread64")]
-    public static partial nint PRead(int fd, byte* buffer, nuint count, long offset);
-
     [LibraryImport("libc.so.6", EntryPoint = "system", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int System(string command);
 

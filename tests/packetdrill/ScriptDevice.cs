@@ -55,6 +55,8 @@ internal sealed unsafe class ScriptDevice : NetDevice
         skb.CopyTo(0, packet);
         lock (_sent)
             _sent.Enqueue((packet, cpu.Now));
+        // As TUN does: nobody knows how long the reader keeps it.
+        skb.CopyForeignFragments(cpu);
         cpu.FreeSkb(skb);
     }
 

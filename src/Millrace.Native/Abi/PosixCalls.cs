@@ -203,6 +203,23 @@ internal sealed unsafe class PosixCalls(Process process)
         return process.Pipe(out fds[0], out fds[1]);
     }
 
+    /// <summary>Offsets make no sense for a pipe or a socket: ESPIPE unless they are null or zero.</summary>
+    public SysResult Splice(int from, long* fromOffset, int to, long* toOffset, nuint count, uint flags)
+    {
+        if ((fromOffset is not null && *fromOffset != 0) || (toOffset is not null && *toOffset != 0))
+            return Errno.ESPIPE;
+        return process.Splice(from, to, Clamp(count), flags);
+    }
+
+    /// <summary>The file is the program's own, by its descriptor outside the stack.</summary>
+    public SysResult SendFile(int to, int file, long* offset, nuint count)
+    {
+        if (offset is null)
+            return Errno.EINVAL;
+        using var handle = new Microsoft.Win32.SafeHandles.SafeFileHandle(file, ownsHandle: false);
+        return process.SendFile(to, handle, ref *offset, Clamp(count));
+    }
+
     private static bool IsPacked => RuntimeInformation.ProcessArchitecture == Architecture.X64;
 
     private static nuint EpollEventSize => IsPacked ? 12u : 16u;

@@ -68,11 +68,20 @@ internal sealed unsafe class BufferPool
     public int PageReferences(int page) => Volatile.Read(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
 
     /// <summary>Takes one more reference to a page that the caller holds a reference to.</summary>
-    public void HoldPage(int page) => Interlocked.Increment(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
+    /// <remarks>Memory that is no page of the pool, but the user's own, has nothing to count.</remarks>
+    public void HoldPage(int page)
+    {
+        if (page != NoPage)
+            AddReference(page);
+    }
+
+    private void AddReference(int page) => Interlocked.Increment(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
 
     /// <summary>Gives a reference back; the last one returns the page, by way of the freeing CPU's cache.</summary>
     public void ReleasePage(int page, BufferCache cache)
     {
+        if (page == NoPage)
+            return;
         PageSlab slab = _slabs[page >> SlabShift];
         ref int references = ref slab.References[page & (MaxPagesPerSlab - 1)];
         // The only holder needs no atomic operation: nobody else can be counting.

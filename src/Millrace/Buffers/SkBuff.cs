@@ -61,6 +61,27 @@ internal abstract class BufferOwner : Tracing.TraceSubject
     internal virtual void OnBufferGone(SkBuff skb, ChargeKind charge, BufferCache cache)
     {
     }
+
+    /// <summary>A buffer that asked for it has come to a place on its way out. Linux: skb_tstamp_tx.</summary>
+    internal virtual void OnTransmitStamp(SkBuff skb, TransmitStamps place, BufferCache cache)
+    {
+    }
+}
+
+/// <summary>Places on a buffer's way whose time its sender wants to know. Linux: SKBTX_SCHED_TSTAMP, SKBTX_SW_TSTAMP, txstamp_ack.</summary>
+[Flags]
+internal enum TransmitStamps : byte
+{
+    None = 0,
+
+    /// <summary>It enters the queueing discipline.</summary>
+    Queued = 1,
+
+    /// <summary>The device gets it.</summary>
+    Sent = 2,
+
+    /// <summary>Its last byte is acknowledged.</summary>
+    Acked = 4,
 }
 
 /// <summary>A piece of payload outside the linear part: a range of a page. The page is a number, not a reference.</summary>
@@ -172,6 +193,10 @@ internal sealed unsafe class SkBuff : SkBuffLink
     /// <summary>Incoming: its payload has become another buffer's; only the shell is left to be freed.</summary>
     public bool IsCoalesced;
 
+    /// <summary>Where times are wanted, and what tells the sender which bytes they are about. Linux: tx_flags, tskey.</summary>
+    public TransmitStamps Stamps;
+    public uint StampKey;
+
     /// <summary>A completion that somebody waits for: the zero-copy notice of the bytes inside. Linux: skb_zcopy, ubuf_info.</summary>
     public ZeroCopyNotice? ZeroCopy;
 
@@ -238,6 +263,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         Time = SentTime = 0;
         IsCoalesced = false;
         ReopenIsn = 0;
+        Stamps = TransmitStamps.None;
         Tcp = default;
     }
 
@@ -490,6 +516,31 @@ internal sealed unsafe class SkBuff : SkBuffLink
         }
     }
 
+    /// <summary>
+    /// Gives this buffer references to the range [offset, offset + length) of all of <paramref name="source"/>, linear part included;
+    /// a linear part that is no page's is copied.
+    /// </summary>
+    public void ShareRange(SkBuff source, int offset, int length, BufferCache cache)
+    {
+        int linear = Math.Min(source.LinearLength - offset, length);
+        if (linear > 0)
+        {
+            if (source._headPage != BufferPool.NoPage && source.Pool == Pool)
+            {
+                Pool.HoldPage(source._headPage);
+                AddFragment(source.Data + offset, linear, source._headPage);
+            }
+            else
+            {
+                cache.AppendCopy(this, new ReadOnlySpan<byte>(source.Data + offset, linear));
+            }
+            length -= linear;
+            offset += linear;
+        }
+        if (length > 0)
+            ShareFragmentsFrom(source, offset - source.LinearLength, length, cache);
+    }
+
     /// <summary>Moves the bytes behind <paramref name="length"/> to <paramref name="rest"/>, which is empty. No byte is copied. Linux: skb_split.</summary>
     public void SplitTo(SkBuff rest, int length, BufferCache cache)
     {
@@ -586,6 +637,37 @@ internal sealed unsafe class SkBuff : SkBuffLink
         from.FragmentBytes = 0;
         from.Trim(0, cache);
         return true;
+    }
+
+    /// <summary>
+    /// Copies what is in the caller's own memory into pages, because the buffer is about to leave for where nobody tells when it is
+    /// done with; the caller learns that it was copied. Linux: skb_orphan_frags.
+    /// </summary>
+    public void CopyForeignFragments(BufferCache cache)
+    {
+        if (ZeroCopy is not { } notice)
+            return;
+        for (int i = 0; i < _fragmentCount; i++)
+        {
+            ref SkbFragment f = ref _fragments[i];
+            if (f.Page != BufferPool.NoPage)
+                continue;
+            int page = cache.AllocPage(f.Length <= BufferPool.SmallPageBytes ? PageSize.Small : PageSize.Large);
+            byte* memory = Pool.PageAddress(page);
+            Unsafe.CopyBlockUnaligned(memory, f.Data, (uint)f.Length);
+            f.Data = memory;
+            f.Page = page;
+        }
+        ZeroCopy = null;
+        notice.Copied = true;
+        notice.Release(cache);
+    }
+
+    /// <summary>Tells the owner that the buffer has come to a place, if he asked.</summary>
+    public void Stamp(TransmitStamps place, BufferCache cache)
+    {
+        if ((Stamps & place) != 0)
+            Owner?.OnTransmitStamp(this, place, cache);
     }
 
     /// <summary>Releases pages and fragments; the buffer is then as the pool holds it.</summary>

@@ -47,9 +47,6 @@ internal struct TcpControlBlock
     /// <summary>Outgoing: the delivery-rate sample taken when it left. Linux: tx.first_tx_mstamp, tx.delivered_mstamp, tx.delivered.</summary>
     public long FirstTxTime, DeliveredTime;
     public uint Delivered, DeliveredCe;
-
-    /// <summary>Outgoing: the key of a requested timestamp. Linux: skb_shinfo()->tskey.</summary>
-    public uint TimestampKey;
 }
 
 /// <summary>Single bits about a buffer.</summary>
@@ -63,13 +60,6 @@ internal enum BufferNotes : byte
 
     /// <summary>The application gave the sender less than it could have sent. Linux: is_app_limited.</summary>
     AppLimited = 2,
-
-    /// <summary>A timestamp is wanted when its last byte is acknowledged. Linux: txstamp_ack.</summary>
-    TimestampAck = 4,
-
-    /// <summary>A timestamp is wanted when the device has it, or when it enters the queueing discipline.</summary>
-    TimestampSent = 8,
-    TimestampSched = 16,
 
     /// <summary>Merging was tried and is impossible. Linux: unstarted/fclone hints.</summary>
     NoCollapse = 32,

@@ -33,6 +33,7 @@ internal sealed class LoopbackDevice : NetDevice
     public override void StartXmit(Cpu cpu, SkBuff skb)
     {
         cpu.Orphan(skb);
+        skb.CopyForeignFragments(cpu);
         _backlogs[cpu.Index].Enqueue(cpu, skb);
     }
 

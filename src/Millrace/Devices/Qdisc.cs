@@ -20,6 +20,7 @@ internal abstract class Qdisc
     /// <summary>Sends a packet that it is time for: cuts and sums what the device cannot. Linux: sch_direct_xmit, dev_hard_start_xmit.</summary>
     protected void Send(Cpu cpu, SkBuff skb)
     {
+        skb.Stamp(TransmitStamps.Sent, cpu);
         if (skb.IsGso && !SoftwareGso.DeviceCuts(Device, skb))
         {
             var segments = new SkBuffHead();
@@ -83,6 +84,7 @@ internal static class DevQueue
     public static bool Transmit(Cpu cpu, NetDevice device, SkBuff skb)
     {
         cpu.Trace(Tp.__dev_queue_xmit, skb.Length);
+        skb.Stamp(TransmitStamps.Queued, cpu);
         if ((device.Flags & DeviceFlags.Up) == 0)
         {
             Drops.Free(cpu, skb, DropReason.DevReady);

@@ -46,6 +46,7 @@ internal sealed class WireDevice : NetDevice
     public override void StartXmit(Cpu cpu, SkBuff skb)
     {
         cpu.Orphan(skb);
+        skb.CopyForeignFragments(cpu);
         cpu.Mib.Add(Mib.MillraceWireBytes, skb.Length);
         _outgoingLock.Lock(cpu);
         bool first = _outgoing.IsEmpty;

@@ -28,6 +28,7 @@ public enum Errno
     EPIPE = 32,
     EDOM = 33,
     ENOSYS = 38,
+    ENOMSG = 42,
     ELOOP = 40,
     EPROTO = 71,
     EBADFD = 77,

@@ -54,6 +54,13 @@ internal abstract class Proto
 
     public abstract SysResult ReceiveMessage(ref TaskContext context, Sock sk, ref MsgHdr message);
 
+    /// <summary>
+    /// Moves up to <paramref name="count"/> received bytes to <paramref name="target"/>, in their pages. 0: the end, or something
+    /// stands first that cannot be moved. Linux: splice_read.
+    /// </summary>
+    public virtual SysResult SpliceRead(ref TaskContext context, Sock sk, Buffers.SkBuffHead target, int count, bool nonBlocking) =>
+        Errno.EINVAL;
+
     /// <summary>As <see cref="ReceiveMessage"/>, by somebody who owns the socket.</summary>
     public abstract SysResult ReceiveOwned(ref TaskContext context, Sock sk, ref MsgHdr message);
 

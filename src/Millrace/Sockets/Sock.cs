@@ -465,7 +465,43 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>SO_TIMESTAMPING: the bits that are set. Linux: sk_tsflags.</summary>
     public uint Timestamping { get; protected set; }
 
+    /// <summary>What notices' keys count from. Linux: sk_tskey.</summary>
+    protected uint TimestampBase;
+
+    /// <summary>Sets <see cref="Timestamping"/>; EOPNOTSUPP for times that nobody takes here: hardware's and those of received packets.</summary>
     public virtual Errno SetTimestamping(Cpu cpu, uint flags) => flags == 0 ? Errno.OK : Errno.EOPNOTSUPP;
+
+    // Linux: __skb_tstamp_tx, __skb_complete_tx_timestamp.
+    internal override void OnTransmitStamp(SkBuff skb, TransmitStamps place, BufferCache cache)
+    {
+        var cpu = (Cpu)cache;
+        uint flags = Timestamping;
+        if ((flags & TimestampFlags.Transmit) == 0)
+            return;
+        byte[] payload = [];
+        if ((flags & TimestampFlags.TimeOnly) == 0)
+        {
+            payload = new byte[skb.Length];
+            skb.CopyTo(0, payload);
+        }
+        AddNotice(cpu, new ErrorNotice
+        {
+            Error = Errno.ENOMSG,
+            Origin = ErrorOrigin.Timestamping,
+            Info = place switch { TransmitStamps.Queued => 1, TransmitStamps.Acked => 2, _ => 0 },
+            Data = (flags & TimestampFlags.Id) != 0 ? skb.StampKey - TimestampBase : 0,
+            Time = cpu.Now.Value,
+            Payload = payload,
+        });
+    }
+
+    /// <summary>Puts a notice on the error queue, and tells whoever waits. Linux: sock_queue_err_skb.</summary>
+    public void AddNotice(Cpu cpu, ErrorNotice notice)
+    {
+        ErrorQueue queue = ErrorQueue ?? System.Threading.Interlocked.CompareExchange(ref ErrorQueue, new ErrorQueue(), null) ?? ErrorQueue;
+        if (queue.TryAdd(notice, ReceiveBuffer))
+            ErrorReport(cpu);
+    }
 
     /// <summary>SO_MAX_PACING_RATE was set: packets are paced from now on.</summary>
     public virtual void OnPacingRequested()

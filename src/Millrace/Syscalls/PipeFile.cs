@@ -103,6 +103,51 @@ internal sealed class PipeFile(Pipe pipe, bool isReader) : File
         return written;
     }
 
+    /// <summary>Waits for room, or for bytes. Linux: wait_for_space, ipipe_prep.</summary>
+    public Errno Await(ref TaskContext context, bool nonBlocking)
+    {
+        PollEvents what = IsReader ? PollEvents.Readable : PollEvents.Writable;
+        while (IsReader ? Pipe.Bytes == 0 && Pipe.Writers > 0 : Pipe.Bytes >= Pipe.Capacity && Pipe.Readers > 0)
+        {
+            if (nonBlocking)
+                return Errno.EAGAIN;
+            if (!TrySleep(ref context, what, out Errno error))
+                return error;
+        }
+        return IsReader || Pipe.Readers > 0 ? Errno.OK : Errno.EPIPE;
+    }
+
+    /// <summary>Puts buffers in, pages and all.</summary>
+    public void Put(Cpu cpu, SkBuffHead buffers)
+    {
+        Pipe.Lock.Lock(cpu);
+        for (SkBuff? skb = buffers.First; skb is not null; skb = buffers.After(skb))
+            Pipe.Bytes += skb.Length;
+        Pipe.Queue.TakeAll(buffers);
+        Pipe.Lock.Unlock(cpu);
+        Pipe.Wait.Wake(cpu, new WakeKey(PollEvents.Readable), exclusive: 0);
+    }
+
+    /// <summary>Takes the first buffer out; null: there is none.</summary>
+    public SkBuff? TakeFirst(Cpu cpu)
+    {
+        Pipe.Lock.Lock(cpu);
+        SkBuff? skb = Pipe.Queue.PopFirst();
+        Pipe.Bytes -= skb?.Length ?? 0;
+        Pipe.Lock.Unlock(cpu);
+        Pipe.Wait.Wake(cpu, new WakeKey(PollEvents.Writable), exclusive: 0);
+        return skb;
+    }
+
+    /// <summary>Gives back what was not used of a buffer taken out.</summary>
+    public void PutBack(Cpu cpu, SkBuff skb)
+    {
+        Pipe.Lock.Lock(cpu);
+        Pipe.Queue.PushFirst(skb);
+        Pipe.Bytes += skb.Length;
+        Pipe.Lock.Unlock(cpu);
+    }
+
     private int CopyOut(Cpu cpu, ref MsgHdr message)
     {
         int copied = 0;

@@ -192,7 +192,7 @@ internal sealed partial class TcpProto
     }
 
     // Connects, with as much of the message as fits the SYN. Linux: tcp_sendmsg_fastopen.
-    private Errno SendFastOpen(ref TaskContext context, TcpSock sk, ref MsgHdr message, out int copied)
+    private Errno SendFastOpen(ref TaskContext context, TcpSock sk, ref MsgHdr message, TcpSock.ZeroCopySend? notice, out int copied)
     {
         copied = 0;
         if ((FastOpenFlags & FastOpenFlags.Client) == 0 || (message.HasName && message.Name.Family == Af.Unspec))
@@ -218,7 +218,7 @@ internal sealed partial class TcpProto
             }
         }
         sk.DefersConnect = false;
-        copied = sk.SendSynWithData(context.Cpu, ref message);
+        copied = sk.SendSynWithData(context.Cpu, ref message, notice);
         bool more = message.Iter.Count > 0;
         if (more)
             sk.WritePending++;

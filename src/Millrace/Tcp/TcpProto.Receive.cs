@@ -19,7 +19,7 @@ internal sealed partial class TcpProto
         var sk = (TcpSock)sock;
         context.Cpu.Trace(Tp.tcp_recvmsg, sk);
         if (message.Has(MessageFlags.ErrorQueue))
-            return ErrorQueueReader.Receive(sk, ref message);
+            return ErrorQueueReader.Receive(context.Cpu.Host, sk, ref message);
         sk.LockSock(ref context);
         SysResult result = ReceiveLocked(ref context, sk, ref message);
         sk.ReleaseSock(context.Cpu);

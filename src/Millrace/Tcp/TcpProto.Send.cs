@@ -1,4 +1,6 @@
 using System;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Sockets;
@@ -36,28 +38,45 @@ internal sealed partial class TcpProto
         Errno error = Errno.OK;
         int copied = 0;
         int inSyn = 0;
+        TcpSock.ZeroCopySend? notice = null;
+        if (message.Has(MessageFlags.ZeroCopy) && message.Iter.Count > 0 && sk.Has(SockFlags.ZeroCopy))
+        {
+            notice = sk.BeginZeroCopy(message.Iter.Count);
+            if (notice is null)
+                return Errno.ENOBUFS;
+        }
         if (message.Has(MessageFlags.FastOpen) || sk.DefersConnect)
         {
-            error = SendFastOpen(ref context, sk, ref message, out inSyn);
+            error = SendFastOpen(ref context, sk, ref message, notice, out inSyn);
             if (error == Errno.EINPROGRESS && inSyn > 0)
+            {
+                notice?.Release(context.Cpu);
                 return inSyn;
+            }
             if (error != Errno.OK)
                 inSyn = 0;
         }
         if (error == Errno.OK && sk.State is not (TcpState.Established or TcpState.CloseWait) && !sk.IsPassiveFastOpen)
             error = WaitForConnect(ref context, sk, deadline);
         if (error == Errno.OK)
-            error = Fill(ref context, sk, ref message, deadline, ref copied);
+            error = Fill(ref context, sk, ref message, deadline, notice, ref copied);
         Cpu cpu = context.Cpu;
         if (error != Errno.OK)
             RemoveEmptyTail(cpu, sk);
         if (copied > 0)
         {
+            sk.RequestStamps();
             Push(cpu, sk, message.Flags, sk.SendMss(message.Has(MessageFlags.OutOfBand), out int goal), sk.Nagle, goal);
+            notice?.Release(cpu);
             return copied + inSyn;
         }
         if (error == Errno.OK || inSyn > 0)
+        {
+            notice?.Release(cpu);
             return inSyn;
+        }
+        if (notice is not null)
+            sk.AbortZeroCopy(cpu, notice);
         if (error == Errno.EAGAIN && sk.NothingQueued)
         {
             // Nothing is queued whose ACK could wake the writer.
@@ -69,7 +88,8 @@ internal sealed partial class TcpProto
         return error;
     }
 
-    private static Errno Fill(ref TaskContext context, TcpSock sk, ref MsgHdr message, Micros deadline, ref int copied)
+    private static Errno Fill(ref TaskContext context, TcpSock sk, ref MsgHdr message, Micros deadline,
+        TcpSock.ZeroCopySend? notice, ref int copied)
     {
         bool oob = message.Has(MessageFlags.OutOfBand);
         int mss = sk.SendMss(oob, out int goal), sinceBacklog = 0;
@@ -80,9 +100,9 @@ internal sealed partial class TcpProto
             Cpu cpu = context.Cpu;
             SkBuff? skb = sk.WriteQueue.Last;
             int room = skb is null ? 0 : goal - skb.Length;
-            if (room <= 0 || (skb!.Tcp.Notes & BufferNotes.EndOfRecord) != 0 || skb.ZeroCopy is not null || !cpu.CanFill(skb))
+            if (room <= 0 || (skb!.Tcp.Notes & BufferNotes.EndOfRecord) != 0 || !CanAppend(cpu, skb, message, notice))
             {
-                if (room > 0 && skb is not null && !cpu.CanFill(skb))
+                if (room > 0 && skb is not null && !CanAppend(cpu, skb, message, notice))
                     sk.MarkPush(skb);
                 if (!sk.HasSendRoom)
                 {
@@ -113,7 +133,7 @@ internal sealed partial class TcpProto
                 sk.Entail(cpu, skb);
                 room = goal;
             }
-            int took = CopyIn(cpu, sk, skb, ref message, room);
+            int took = notice is null ? CopyIn(cpu, sk, skb, ref message, room) : LendIn(cpu, sk, skb, ref message, room, notice);
             if (took == 0)
             {
                 Errno error = WaitForSpace(ref context, sk, message.Flags, deadline, copied, mss, goal);
@@ -160,13 +180,52 @@ internal sealed partial class TcpProto
         message.Iter.Advance(take);
         cpu.CommitFill(skb, take);
         cpu.Mib.Add(Mib.MillraceCopiedOutBytes, take);
+        Account(sk, skb, take);
+        return take;
+    }
+
+    // The caller's memory itself becomes part of the buffer. 0: there is no memory for the account. Linux: skb_zerocopy_iter_stream.
+    private static unsafe int LendIn(Cpu cpu, TcpSock sk, SkBuff skb, ref MsgHdr message, int room, TcpSock.ZeroCopySend notice)
+    {
+        Span<byte> user = message.Iter.Contiguous;
+        int take = sk.ScheduleCopy(cpu, Math.Min(room, user.Length));
+        if (take == 0)
+            return 0;
+        // The caller keeps it where it is until the notice comes.
+        byte* memory = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(user));
+        if (skb.CanExtendLast(memory, BufferPool.NoPage))
+            skb.ExtendLast(take);
+        else
+            skb.AddFragment(memory, take, BufferPool.NoPage);
+        if (skb.ZeroCopy is null)
+        {
+            notice.Hold();
+            skb.ZeroCopy = notice;
+        }
+        message.Iter.Advance(take);
+        Account(sk, skb, take);
+        return take;
+    }
+
+    // A buffer has one notice; the copied may stand behind the lent.
+    private static unsafe bool CanAppend(Cpu cpu, SkBuff skb, in MsgHdr message, TcpSock.ZeroCopySend? notice)
+    {
+        if (notice is null)
+            return cpu.CanFill(skb);
+        if (skb.ZeroCopy is not null && skb.ZeroCopy != notice)
+            return false;
+        return skb.FragmentCount < SkBuff.MaxFragments
+            || skb.CanExtendLast((byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(message.Iter.Contiguous)), BufferPool.NoPage);
+    }
+
+    private static void Account(TcpSock sk, SkBuff skb, int take)
+    {
         skb.TrueSize += take;
         sk.WriteQueued += take;
         sk.Charge(take);
         sk.Snd.Written += take;
         skb.Tcp.EndSeq += take;
         skb.Tcp.Segments = 0;
-        return take;
     }
 
     // Sends what is queued, and waits for some of it to be acknowledged.

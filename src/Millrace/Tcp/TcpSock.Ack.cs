@@ -401,8 +401,11 @@ internal sealed partial class TcpSock
             acked += packets;
             if (!whole)
                 break;
+            StampAcked(cpu, skb, priorUna);
             CompleteSent(cpu, skb);
         }
+        if (skb is not null)
+            StampAcked(cpu, skb, priorUna);
         if (skb is null)
             Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, NothingQueued);
         if (HasUrgent && Snd.Up.IsBetween(priorUna, Snd.Una))
@@ -410,6 +413,14 @@ internal sealed partial class TcpSock
         if (skb is not null && (skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
             ack.Flags |= AckFlags.SackReneging;
         MeasureAck(cpu, ref ack, skb, firstTime, lastTime, acked, whole, priorSacked, priorUna, reordered, priorHighest);
+    }
+
+    // Linux: tcp_ack_tstamp.
+    private void StampAcked(Cpu cpu, SkBuff skb, SeqNumber priorUna)
+    {
+        var key = new SeqNumber(skb.StampKey);
+        if ((skb.Stamps & TransmitStamps.Acked) != 0 && key >= priorUna && key < Snd.Una)
+            OnTransmitStamp(skb, TransmitStamps.Acked, cpu);
     }
 
     // The front of a buffer is acknowledged. Returns the packets. Linux: tcp_tso_acked.
@@ -960,6 +971,7 @@ internal sealed partial class TcpSock
             recovery.RetransmitHint = to;
         to.Tcp.Flags |= from.Tcp.Flags;
         to.Tcp.Notes |= from.Tcp.Notes & BufferNotes.EndOfRecord;
+        MergeStamps(to, from);
         if ((from.Tcp.Flags & TcpFlags.Fin) != 0)
             to.Tcp.EndSeq = from.Tcp.EndSeq;
         if (recovery.HighestSack == from)

@@ -101,10 +101,15 @@ internal sealed partial class TcpSock
     // ---- Client ----
 
     /// <summary>Sends a SYN with the beginning of a message. Returns the bytes that went into it. Linux: tcp_connect, tcp_send_syn_data.</summary>
-    public int SendSynWithData(Cpu cpu, ref MsgHdr message)
+    public int SendSynWithData(Cpu cpu, ref MsgHdr message, ZeroCopySend? notice)
     {
         SkBuff syn = PrepareSyn(cpu);
         SkBuff? data = MakeSynData(cpu, syn, ref message);
+        if (data is { Length: > 0 } && notice is not null)
+        {
+            notice.Hold();
+            data.ZeroCopy = notice;
+        }
         cpu.BhDisable();
         bool sent = data is not null && TransmitSynData(cpu, syn, data);
         if (!sent)

@@ -430,6 +430,7 @@ internal sealed partial class TcpSock
             skb.Tcp.Flags |= next.Tcp.Flags;
             skb.Tcp.EndSeq = next.Tcp.EndSeq;
             skb.Tcp.Notes |= next.Tcp.Notes & BufferNotes.EndOfRecord;
+            MergeStamps(skb, next);
             WriteQueue.Remove(next);
             FreeWriteSkb(cpu, next);
         }
@@ -437,7 +438,16 @@ internal sealed partial class TcpSock
 
     /// <summary>Whether the bytes of two neighbours may become one buffer. Linux: tcp_skb_can_collapse.</summary>
     private static bool MayMerge(SkBuff to, SkBuff from) =>
-        (to.Tcp.Notes & BufferNotes.EndOfRecord) == 0 && to.ZeroCopy == from.ZeroCopy;
+        (to.Tcp.Notes & BufferNotes.EndOfRecord) == 0 && to.ZeroCopy is null && from.ZeroCopy is null;
+
+    /// <summary>What is wanted of a buffer that is merged away is wanted of the one it is merged into. Linux: tcp_skb_collapse_tstamp.</summary>
+    private static void MergeStamps(SkBuff to, SkBuff from)
+    {
+        if (from.Stamps == TransmitStamps.None)
+            return;
+        to.Stamps |= from.Stamps;
+        to.StampKey = from.StampKey;
+    }
 
     /// <summary>Cuts a buffer that has not been sent. Linux: tso_fragment, tcp_fragment.</summary>
     private void FragmentUnsent(Cpu cpu, SkBuff skb, int length, int mss)
@@ -470,8 +480,12 @@ internal sealed partial class TcpSock
         a.Flags &= ~(TcpFlags.Fin | TcpFlags.Psh);
         b.Sacked = a.Sacked;
         b.Notes = a.Notes;
-        a.Notes &= ~(BufferNotes.EndOfRecord | BufferNotes.TimestampAck | BufferNotes.TimestampSent | BufferNotes.TimestampSched);
-        b.TimestampKey = a.TimestampKey;
+        a.Notes &= ~BufferNotes.EndOfRecord;
+        if (skb.Stamps != TransmitStamps.None && new SeqNumber(skb.StampKey) >= b.Seq)
+        {
+            (rest.Stamps, rest.StampKey) = (skb.Stamps, skb.StampKey);
+            skb.Stamps = TransmitStamps.None;
+        }
         b.FirstTxTime = a.FirstTxTime;
         b.DeliveredTime = a.DeliveredTime;
         b.Delivered = a.Delivered;
@@ -550,6 +564,7 @@ internal sealed partial class TcpSock
             segment.ShareFragmentsFrom(skb, 0, skb.Length, cpu);
         segment.Tcp = skb.Tcp;
         segment.TrueSize = skb.TrueSize;
+        (segment.Stamps, segment.StampKey) = (skb.Stamps, skb.StampKey);
         segment.Time = IsPaced ? LastWireTime.Value : 0;
         if (skb.ZeroCopy is { } notice)
         {

@@ -1021,6 +1021,7 @@ internal sealed partial class TcpSock
         skb.Tcp.Flags |= next.Tcp.Flags;
         skb.Tcp.Sacked |= next.Tcp.Sacked & SackedFlags.EverRetrans;
         skb.Tcp.Notes |= next.Tcp.Notes & BufferNotes.EndOfRecord;
+        MergeStamps(skb, next);
         if (recovery.RetransmitHint == next)
             recovery.RetransmitHint = skb;
         AdjustPacketCount(next, next.Tcp.Segments);
