@@ -26,6 +26,12 @@ internal abstract unsafe class BufferCache
 
     public BufferPool Pool { get; }
 
+    /// <summary>Buffers and pages that wait here for use, the page that is being filled among them.</summary>
+    public (int Buffers, int Pages) Cached => (_bufferCount, _smallCount + _largeCount + (_fillPage == BufferPool.NoPage ? 0 : 1));
+
+    /// <summary>Bytes that were copied from one place of the stack to another, which the path of payload does not do.</summary>
+    public long AppendedBytes { get; private set; }
+
     /// <summary>An empty buffer on its own head with <paramref name="headroom"/> bytes before the data. Linux: alloc_skb.</summary>
     public SkBuff AllocSkb(int headroom = 0)
     {
@@ -177,6 +183,7 @@ internal abstract unsafe class BufferCache
     /// <summary>Appends a copy of <paramref name="data"/> to a buffer that has fragment slots for it.</summary>
     public void AppendCopy(SkBuff skb, ReadOnlySpan<byte> data)
     {
+        AppendedBytes += data.Length;
         while (!data.IsEmpty)
         {
             Span<byte> space = FillSpace(out _);

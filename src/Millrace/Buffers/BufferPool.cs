@@ -39,7 +39,7 @@ internal sealed unsafe class BufferPool
     private readonly List<byte[]> _pinned = [];
     private readonly Prng _priorities;
     private volatile PageSlab[] _slabs = [];
-    private int _buffers;
+    private int _buffers, _pages;
     private long _allocatedBytes;
 
     public BufferPool(ulong seed) => _priorities = new Prng(seed);
@@ -51,6 +51,16 @@ internal sealed unsafe class BufferPool
         {
             lock (_lock)
                 return _allocatedBytes;
+        }
+    }
+
+    /// <summary>Buffers and pages that the pool has given out, to packets or to the caches of CPUs.</summary>
+    public (int Buffers, int Pages) InUse
+    {
+        get
+        {
+            lock (_lock)
+                return (_buffers - _freeBuffers.Count, _pages - _freeSmall.Count - _freeLarge.Count);
         }
     }
 
@@ -159,6 +169,7 @@ internal sealed unsafe class BufferPool
             Stack<int> free = size == PageSize.Small ? _freeSmall : _freeLarge;
             for (int i = count - 1; i >= 0; i--)
                 free.Push(slab << SlabShift | i);
+            _pages += count;
         }
     }
 

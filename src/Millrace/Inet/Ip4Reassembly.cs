@@ -98,26 +98,41 @@ internal sealed unsafe class Ip4Reassembly(TimerService timers)
             int length = skb.Length - header;
             int end = start + length;
             bool last = (field & Ipv4Header.MoreFragments) == 0;
+            // The pieces are sorted and disjoint: only the neighbours can be contradicted.
+            int at = FirstEndingAfter(start);
             bool sound = length > 0 && end <= MaxDatagram - header && (last || length % 8 == 0)
-                && (_total < 0 || (last ? end == _total : end <= _total)) && !(last && _pieces.Exists(p => p.End > end));
-            if (sound && _pieces.Exists(p => p.Start == start && p.End == end))
+                && (_total < 0 || (last ? end == _total : end <= _total)) && !(last && _pieces.Count > 0 && _pieces[^1].End > end);
+            if (sound && at < _pieces.Count && _pieces[at].Start == start && _pieces[at].End == end)
             {
                 cpu.FreeSkb(skb);
                 return true;
             }
-            sound = sound && !_pieces.Exists(p => start < p.End && p.Start < end);
-            if (!sound)
+            if (!sound || (at < _pieces.Count && _pieces[at].Start < end))
             {
                 Drops.Free(cpu, skb, DropReason.IpInhdr);
                 return false;
             }
-            int at = _pieces.FindIndex(p => p.Start > start);
-            _pieces.Insert(at < 0 ? _pieces.Count : at, (start, end, skb));
+            _pieces.Insert(at, (start, end, skb));
             _have += length;
             owner._bytes += skb.TrueSize;
             if (last)
                 _total = end;
             return true;
+        }
+
+        // By halves: whoever sends tiny fragments must not make each of them dear.
+        private int FirstEndingAfter(int start)
+        {
+            int low = 0, high = _pieces.Count;
+            while (low < high)
+            {
+                int middle = (low + high) / 2;
+                if (_pieces[middle].End > start)
+                    high = middle;
+                else
+                    low = middle + 1;
+            }
+            return low;
         }
 
         public SkBuff Assemble(Cpu cpu)
@@ -126,10 +141,13 @@ internal sealed unsafe class Ip4Reassembly(TimerService timers)
             int header = (first.NetworkHeader[0] & 0xf) * 4;
             SkBuff whole = cpu.AllocLinear(header, headroom: 64);
             first.CopyTo(0, new Span<byte>(whole.Put(header), header));
-            byte[] payload = new byte[_total];
-            foreach ((int start, int end, SkBuff skb) in _pieces)
-                skb.CopyTo((skb.NetworkHeader[0] & 0xf) * 4, payload.AsSpan(start, end - start));
-            cpu.AppendCopy(whole, payload);
+            foreach ((int _, int _, SkBuff skb) in _pieces)
+            {
+                skb.DropFront((skb.NetworkHeader[0] & 0xf) * 4, cpu);
+                cpu.AppendCopy(whole, skb.Linear);
+                foreach (ref readonly SkbFragment f in skb.Fragments)
+                    cpu.AppendCopy(whole, new ReadOnlySpan<byte>(f.Data, f.Length));
+            }
             whole.TrueSize += _total;
             whole.Protocol = EtherType.Ipv4;
             whole.IfIndex = first.IfIndex;

@@ -731,6 +731,12 @@ internal sealed partial class TcpSock
                 Devices.Drops.Free(cpu, skb, DropReason.TcpOfoMerge);
                 return false;
             }
+        }
+        // Before anything is removed: what is given back then would take along what was granted for this.
+        int trueSize = skb.TrueSize;
+        ChargeReceived(skb);
+        if (previous is not null && seq < previous.Tcp.EndSeq)
+        {
             if (seq > previous.Tcp.Seq)
             {
                 SetDsack(cpu, new SeqRange(seq, previous.Tcp.EndSeq));
@@ -749,13 +755,13 @@ internal sealed partial class TcpSock
         SkBuff current;
         if (merged)
         {
+            UnchargeReceived(trueSize);
             cpu.FreeSkb(skb);
             current = previous!;
         }
         else
         {
             OutOfOrder.InsertAfter(skb, previous);
-            ChargeReceived(skb);
             GrowWindow(skb);
             current = skb;
         }

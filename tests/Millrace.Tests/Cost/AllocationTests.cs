@@ -1,0 +1,231 @@
+using System;
+using System.Net;
+using System.Threading;
+using System.Threading.Tasks;
+using Millrace.Buffers;
+using Millrace.Sched;
+
+#pragma warning disable xUnit1051 // a token would be one more thing on the path that is measured
+
+namespace Millrace.Tests.Cost;
+
+/// <summary>Runs alone: it counts what all threads of the process allocate.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public sealed class Alone
+{
+}
+
+/// <summary>In the steady state nothing is allocated: not by a thread that sends or receives, nor by any other.</summary>
+[Collection(nameof(Alone))]
+public sealed class AllocationTests(ITestOutputHelper output)
+{
+    private const int WarmUp = 48 << 20, Measured = 64 << 20;
+
+    /// <summary>What the test runner's own threads may allocate meanwhile. Less than a byte for each packet.</summary>
+    private const long Noise = 16384;
+
+    private static readonly IPEndPoint Service = new(IPAddress.Parse("10.0.0.2"), 80);
+
+    private static (NetStack Client, NetStack Server) Pair(bool inline)
+    {
+        var client = new NetStack(new NetStackOptions { InlineCompletions = inline });
+        var server = new NetStack(new NetStackOptions { InlineCompletions = inline });
+        NetStack.Wire(client, "eth0", server, "eth0");
+        client.AddAddress("eth0", IPAddress.Parse("10.0.0.1"), 24);
+        server.AddAddress("eth0", Service.Address, 24);
+        Fill(client);
+        Fill(server);
+        return (client, server);
+    }
+
+    // How much is in flight at most is up to the system's scheduler. The pools have grown to the most that windows allow before it counts.
+    private static void Fill(NetStack stack)
+    {
+        Cpu cpu = stack.Cpus.Acquire();
+        var all = new SkBuffHead();
+        for (int i = 0; i < 20_000; i++)
+            all.PushLast(i < 400 ? cpu.AllocLinear(60_000) : cpu.AllocSkb());
+        cpu.FreeAll(all);
+        stack.Cpus.Release(cpu);
+    }
+
+    private static (TcpConnection Near, TcpConnection Far) Connect(NetStack client, NetStack server)
+    {
+        using TcpListener listener = server.Listen(Service);
+        TcpConnection near = client.Connect(Service);
+        return (near, listener.Accept());
+    }
+
+    [Fact]
+    public void A_blocking_transfer_allocates_nothing()
+    {
+        (NetStack client, NetStack server) = Pair(inline: false);
+        using (client)
+        using (server)
+        {
+            (TcpConnection near, TcpConnection far) = Connect(client, server);
+            long sender = -1, receiver = -1, all = 0;
+            var receive = new Thread(() =>
+            {
+                var buffer = new byte[65536];
+                long got = Transfer(0, WarmUp, b => far.Receive(b), buffer);
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                all = GC.GetTotalAllocatedBytes(precise: true);
+                Transfer(got, WarmUp + Measured, b => far.Receive(b), buffer);
+                all = GC.GetTotalAllocatedBytes(precise: true) - all;
+                receiver = GC.GetAllocatedBytesForCurrentThread() - before;
+            });
+            receive.Start();
+            var data = new byte[65536];
+            Transfer(0, WarmUp, b => near.Send(b), data);
+            long start = GC.GetAllocatedBytesForCurrentThread();
+            Transfer(WarmUp, WarmUp + Measured, b => near.Send(b), data);
+            sender = GC.GetAllocatedBytesForCurrentThread() - start;
+            receive.Join();
+            output.WriteLine($"sender {sender}, receiver {receiver}, all threads {all} bytes for {Measured >> 20} MiB");
+            // The delegate of the second loop is each side's own.
+            Assert.InRange(sender, 0, 256);
+            Assert.InRange(receiver, 0, 256);
+            Assert.InRange(all, 0, Noise);
+        }
+    }
+
+    [Fact]
+    public void Blocking_ping_pong_allocates_nothing()
+    {
+        (NetStack client, NetStack server) = Pair(inline: false);
+        using (client)
+        using (server)
+        {
+            (TcpConnection near, TcpConnection far) = Connect(client, server);
+            const int warmUp = 2000, rounds = 5000;
+            var echo = new Thread(() =>
+            {
+                var buffer = new byte[64];
+                for (int i = 0; i < warmUp + rounds; i++)
+                    far.Send(buffer.AsSpan(0, far.Receive(buffer)));
+            });
+            echo.Start();
+            var data = new byte[64];
+            PingPong(near, data, warmUp);
+            long all = GC.GetTotalAllocatedBytes(precise: true);
+            PingPong(near, data, rounds);
+            all = GC.GetTotalAllocatedBytes(precise: true) - all;
+            echo.Join();
+            output.WriteLine($"all threads {all} bytes for {rounds} round trips");
+            Assert.InRange(all, 0, Noise);
+        }
+    }
+
+    [Fact]
+    public async Task An_asynchronous_transfer_with_inline_completions_allocates_nothing()
+    {
+        (NetStack client, NetStack server) = Pair(inline: true);
+        using (client)
+        using (server)
+        {
+            (TcpConnection near, TcpConnection far) = Connect(client, server);
+            long all = 0;
+            Task receive = Task.Run(async () =>
+            {
+                var buffer = new byte[65536];
+                long got = 0;
+                for (; got < WarmUp; got += await far.ReceiveAsync(buffer).ConfigureAwait(false))
+                {
+                }
+                all = GC.GetTotalAllocatedBytes(precise: true);
+                for (; got < WarmUp + Measured; got += await far.ReceiveAsync(buffer).ConfigureAwait(false))
+                {
+                }
+                all = GC.GetTotalAllocatedBytes(precise: true) - all;
+            });
+            var data = new byte[65536];
+            for (long sent = 0; sent < WarmUp + Measured; sent += await near.SendAsync(data).ConfigureAwait(false))
+            {
+            }
+            await receive.ConfigureAwait(false);
+            output.WriteLine($"all threads {all} bytes for {Measured >> 20} MiB");
+            Assert.InRange(all, 0, Noise);
+        }
+    }
+
+    [Fact]
+    public async Task Asynchronous_ping_pong_with_inline_completions_allocates_nothing()
+    {
+        (NetStack client, NetStack server) = Pair(inline: true);
+        using (client)
+        using (server)
+        {
+            (TcpConnection near, TcpConnection far) = Connect(client, server);
+            const int warmUp = 2000, rounds = 5000;
+            Task echo = Task.Run(async () =>
+            {
+                var buffer = new byte[64];
+                for (int i = 0; i < warmUp + rounds; i++)
+                    await far.SendAsync(buffer.AsMemory(0, await far.ReceiveAsync(buffer).ConfigureAwait(false))).ConfigureAwait(false);
+            });
+            var data = new byte[64];
+            long all = 0;
+            for (int i = 0; i < warmUp + rounds; i++)
+            {
+                if (i == warmUp)
+                    all = GC.GetTotalAllocatedBytes(precise: true);
+                await near.SendAsync(data).ConfigureAwait(false);
+                await near.ReceiveAsync(data).ConfigureAwait(false);
+            }
+            all = GC.GetTotalAllocatedBytes(precise: true) - all;
+            await echo.ConfigureAwait(false);
+            output.WriteLine($"all threads {all} bytes for {rounds} round trips");
+            Assert.InRange(all, 0, Noise);
+        }
+    }
+
+    /// <summary>What a connection costs from connect to the last close, both ends, on the level of system calls. A ratchet.</summary>
+    [Fact]
+    public void A_connection_allocates_no_more_than_it_did()
+    {
+        const int warmUp = 500, measured = 1000, most = 4500;
+        using var stack = new NetStack();
+        Process p = stack.CreateProcess();
+        var at = new IPEndPoint(IPAddress.Loopback, 80);
+        int listener = p.Socket(2, 1, 0).Value;
+        Assert.False(p.Bind(listener, at).IsError);
+        Assert.False(p.Listen(listener, 10).IsError);
+        var byteOfAddress = new byte[] { 2, 0, 0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 };
+        void Run(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                int client = p.Socket(2, 1, 0).Value;
+                Assert.False(p.Connect(client, byteOfAddress).IsError);
+                int server = p.Accept(listener).Value;
+                p.Close(client);
+                p.Close(server);
+            }
+        }
+        Run(warmUp);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Run(measured);
+        long each = (GC.GetAllocatedBytesForCurrentThread() - before) / measured;
+        output.WriteLine($"{each} bytes for each connection, both ends");
+        Assert.InRange(each, 0, most);
+    }
+
+    // From so many bytes to so many; returns how far it came.
+    private static long Transfer(long done, long end, Func<byte[], int> step, byte[] buffer)
+    {
+        for (; done < end; done += step(buffer))
+        {
+        }
+        return done;
+    }
+
+    private static void PingPong(TcpConnection c, byte[] data, int rounds)
+    {
+        for (int i = 0; i < rounds; i++)
+        {
+            c.Send(data);
+            c.Receive(data, MessageFlags.WaitAll);
+        }
+    }
+}
