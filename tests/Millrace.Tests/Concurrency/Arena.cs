@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.Net;
 using System.Threading;
 using Millrace.Sched;
@@ -15,6 +16,10 @@ internal abstract class Arena : IDisposable
 {
     public static readonly IPAddress ServerAddress = IPAddress.Parse("10.0.0.2");
 
+    // MILLRACE_THOROUGHNESS multiplies seeds and rounds, for a night's run.
+    private static uint Thoroughness { get; } =
+        uint.TryParse(Environment.GetEnvironmentVariable("MILLRACE_THOROUGHNESS"), CultureInfo.InvariantCulture, out uint n) ? n : 1;
+
     public abstract NetStack Server { get; }
 
     public abstract NetStack Client { get; }
@@ -27,7 +32,7 @@ internal abstract class Arena : IDisposable
     /// <summary>Runs the story under the simulator, once for each seed, exploring.</summary>
     public static void Explore(int seeds, Action<Arena> story)
     {
-        for (ulong seed = 1; seed <= (ulong)seeds; seed++)
+        for (ulong seed = 1; seed <= (ulong)seeds * Thoroughness; seed++)
         {
             using var arena = new SimulatedArena(seed);
             try
@@ -44,7 +49,7 @@ internal abstract class Arena : IDisposable
     /// <summary>Runs the story on real threads so many times.</summary>
     public static void OnThreads(int times, Action<Arena> story)
     {
-        for (int i = 0; i < times; i++)
+        for (int i = 0; i < times * (int)Thoroughness; i++)
         {
             using var arena = new ThreadArena();
             story(arena);

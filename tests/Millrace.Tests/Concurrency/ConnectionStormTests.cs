@@ -105,6 +105,8 @@ public sealed class ConnectionStormTests
             });
         }
         arena.Run();
+        // A look-up that misses a connection which is there answers with a RST.
+        Assert.Equal(0, arena.Server.Count(Mib.TcpOutRsts) + arena.Client.Count(Mib.TcpOutRsts));
     });
 
     /// <summary>Two stacks that send to each other at the same time, with one CPU each, wait for each other's CPU and must not for ever.</summary>

@@ -3,7 +3,6 @@ using System.Buffers.Binary;
 using System.Net;
 using Millrace.Sched;
 using Millrace.Tracing;
-using Millrace.Wire;
 
 namespace Millrace.Tests.Robustness;
 
@@ -26,7 +25,7 @@ public sealed class FloodTests
     private static (int Fd, uint Peer, uint Own) Establish(HostileLink link, PacketForge forge, Process p, int listener, ushort port)
     {
         link.Inject(forge.Segment(false, 9, port, 80, 1000, 0, PacketForge.Syn, [2, 4, 5, 180, 1, 3, 3, 7], 0));
-        uint own = BinaryPrimitives.ReadUInt32BigEndian(link.Sent(0)[24..]) + 1;
+        uint own = BinaryPrimitives.ReadUInt32BigEndian(link.Sent[0][24..]) + 1;
         link.Inject(forge.Segment(false, 9, port, 80, 1001, own, PacketForge.Ack, [], 0));
         SysResult fd = p.Accept(listener, 0x800);
         Assert.False(fd.IsError, fd.ToString());

@@ -16,8 +16,6 @@ internal sealed class HostileLink : IDisposable
 {
     public static readonly IPAddress Local4 = IPAddress.Parse("10.0.0.1"), Local6 = IPAddress.Parse("fd00::1");
 
-    private const int Remembered = 64;
-
     private readonly Device _device;
 
     public HostileLink(Action<NetStackOptions>? configure = null)
@@ -35,13 +33,8 @@ internal sealed class HostileLink : IDisposable
 
     public NetStack Stack { get; }
 
-    /// <summary>Packets that the stack has sent.</summary>
-    public long SentCount => _device.SentCount;
-
-    /// <summary>One of the last packets that the stack sent; empty if there is none.</summary>
-    public ReadOnlySpan<byte> Sent(int back) => _device.Sent(back);
-
-    public static int SentRemembered => Remembered;
+    /// <summary>What the stack has sent.</summary>
+    public SentPackets Sent => _device.Sent;
 
     /// <summary>Lets the stack receive a packet, the first <paramref name="linear"/> bytes in one piece and the rest in another.</summary>
     public void Inject(ReadOnlySpan<byte> packet, int linear = int.MaxValue)
@@ -90,10 +83,8 @@ internal sealed class HostileLink : IDisposable
     private sealed class Device() : NetDevice("hostile", 1500)
     {
         private readonly Queue<SkBuff> _ring = new();
-        private readonly byte[][] _sent = new byte[Remembered][];
-        private readonly int[] _lengths = new int[Remembered];
 
-        public long SentCount { get; private set; }
+        public SentPackets Sent { get; } = new();
 
         public Napi Napi { get; private set; } = null!;
 
@@ -105,20 +96,9 @@ internal sealed class HostileLink : IDisposable
 
         public void Queue(SkBuff skb) => _ring.Enqueue(skb);
 
-        public ReadOnlySpan<byte> Sent(int back)
-        {
-            if (back >= SentCount)
-                return default;
-            int slot = (int)((SentCount - 1 - back) % Remembered);
-            return _sent[slot].AsSpan(0, _lengths[slot]);
-        }
-
         public override void StartXmit(Cpu cpu, SkBuff skb)
         {
-            int slot = (int)(SentCount++ % Remembered);
-            _sent[slot] ??= new byte[2048];
-            _lengths[slot] = skb.Length;
-            skb.CopyTo(0, _sent[slot].AsSpan(0, skb.Length));
+            skb.CopyTo(0, Sent.Add(skb.Length));
             cpu.FreeSkb(skb);
         }
 

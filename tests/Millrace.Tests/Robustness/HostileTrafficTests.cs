@@ -38,7 +38,7 @@ public sealed class HostileTrafficTests
         {
             try
             {
-                ReadOnlySpan<byte> packet = forge.Next(link);
+                ReadOnlySpan<byte> packet = forge.Next(link.Sent);
                 link.Inject(packet, forge.Random.Below(4) == 0 ? forge.Random.Below(100) : int.MaxValue);
                 if (n % 16 == 0)
                     UseSockets(link, p, listeners, forge.Random);

@@ -20,15 +20,15 @@ internal sealed class PacketForge(ulong seed)
     /// <summary>No IP options, and a window that is open: what is made is taken.</summary>
     public bool IsPlain { get; init; }
 
-    /// <summary>The next packet for the stack behind <paramref name="link"/>; valid until the next call.</summary>
-    public ReadOnlySpan<byte> Next(HostileLink link)
+    /// <summary>The next packet for a stack that has sent these; valid until the next call.</summary>
+    public ReadOnlySpan<byte> Next(SentPackets sent)
     {
         int kind = Random.Below(100);
         ReadOnlySpan<byte> packet = kind switch
         {
-            < 55 => Answer(link),
+            < 55 => Answer(sent),
             < 67 => OpenConnection(),
-            < 72 => Icmp(link),
+            < 72 => Icmp(sent),
             < 77 => Fragment(),
             < 80 => Noise(),
             < 85 => Stray(),
@@ -49,9 +49,9 @@ internal sealed class PacketForge(ulong seed)
         Random.NextUInt32(), (byte)Random.Below(256), SynOptions(), Random.Below(200));
 
     // What a peer would answer to one of the last packets; or nearly so.
-    private ReadOnlySpan<byte> Answer(HostileLink link)
+    private ReadOnlySpan<byte> Answer(SentPackets all)
     {
-        ReadOnlySpan<byte> sent = link.Sent(Random.Below(Random.Below(4) == 0 ? HostileLink.SentRemembered : 6));
+        ReadOnlySpan<byte> sent = all[Random.Below(Random.Below(4) == 0 ? SentPackets.Remembered : 6)];
         if (!TryFindTcp(sent, out bool v6, out ReadOnlySpan<byte> tcp))
             return OpenConnection();
         uint seq = BinaryPrimitives.ReadUInt32BigEndian(tcp[4..]), ack = BinaryPrimitives.ReadUInt32BigEndian(tcp[8..]);
@@ -89,9 +89,9 @@ internal sealed class PacketForge(ulong seed)
     }
 
     // An ICMP error that quotes what the stack has sent, or lies about it; or an echo request.
-    private ReadOnlySpan<byte> Icmp(HostileLink link)
+    private ReadOnlySpan<byte> Icmp(SentPackets all)
     {
-        ReadOnlySpan<byte> sent = link.Sent(Random.Below(8));
+        ReadOnlySpan<byte> sent = all[Random.Below(8)];
         bool v6 = sent.IsEmpty ? Half : sent[0] >> 4 == 6;
         int at = IpHeader(v6, Peer(), v6 ? IpProtocolNumbers.Icmp6 : IpProtocolNumbers.Icmp);
         Span<byte> icmp = _buffer.AsSpan(at);
