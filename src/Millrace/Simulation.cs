@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading.Tasks;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
@@ -60,6 +61,17 @@ public sealed class Simulation : IDisposable
 
     /// <summary>Adds a task whose calls block. It starts when the simulation runs.</summary>
     public void Spawn(string name, Action body) => _world.Spawn(name, body);
+
+    /// <summary>
+    /// Adds an asynchronous program. Its continuations run one after the other on a task of its own, so nothing in it is concurrent but
+    /// what it awaits; other programs are other tasks.
+    /// </summary>
+    /// <remarks>
+    /// It must not leave the simulation: no <c>Task.Run</c>, no delay without <see cref="TimeProvider"/>, and no
+    /// <c>ConfigureAwait(false)</c> on what the program's own code completes, for .NET sends such a continuation to the thread pool. On what
+    /// a stack completes it is free to. A program that comes back on another thread fails the run.
+    /// </remarks>
+    public void Spawn(string name, Func<Task> program) => _world.Spawn(name, program);
 
     /// <summary>
     /// Runs until every task has ended, or <paramref name="until"/> holds, or the clock has gone on by <paramref name="limit"/>, which a run

@@ -68,6 +68,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     protected bool Start(ref TaskContext context, SocketFace face, Socket socket, bool forStream, CancellationToken cancel)
     {
         Socket = socket;
+        Owner = context.Task;
         _cpus = face.Cpus;
         _inline = face.InlineCompletions;
         _forStream = forStream;
@@ -125,6 +126,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
             return;
         }
         TaskContext context = _cpus.Enter();
+        context.Cpu.ActFor(Owner!);
         if (Socket.Sk!.TryLockSock(context.Cpu, this) && TryFinish(ref context))
         {
             _phase = Ended;

@@ -142,7 +142,7 @@ internal sealed class Cpu : BufferCache
         if (_wokenCount == _woken.Length)
             System.Array.Resize(ref _woken, 2 * _wokenCount);
         _woken[_wokenCount++] = task;
-        NeedResched = true;
+        NeedResched |= (task.LastCpu ?? this) == this;
     }
 
     /// <summary>The task that enters holds the CPU. It was running already, as a program in user mode does.</summary>
@@ -153,6 +153,9 @@ internal sealed class Cpu : BufferCache
             _current = task;
         task.NoteCpu(this);
     }
+
+    /// <summary>What follows is done for a task that waits for it, by whoever is here.</summary>
+    public void ActFor(TaskStruct task) => Task = task;
 
     /// <summary>The task that holds the CPU goes to sleep, and another is next on it; null is the idle task. Linux: context_switch.</summary>
     /// <param name="state">The state that the present one is left in.</param>
@@ -205,7 +208,9 @@ internal sealed class Cpu : BufferCache
             if (_completions is null)
                 _lastCompletion = null;
             work.NextWork = null;
+            TaskStruct? before = Task;
             work.Execute();
+            Task = before;
         }
     }
 

@@ -76,5 +76,8 @@ internal abstract class HostWork : IThreadPoolWorkItem
 {
     internal HostWork? NextWork;
 
+    /// <summary>The task that began it and waits for it, if it waits for work: it runs it itself. Linux: task_work.</summary>
+    public TaskStruct? Owner { get; protected set; }
+
     public abstract void Execute();
 }

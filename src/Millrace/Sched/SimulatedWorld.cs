@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Runtime.ExceptionServices;
 using System.Text;
 using System.Threading;
+using System.Threading.Tasks;
 using Millrace.Wire;
 
 namespace Millrace.Sched;
@@ -29,15 +30,17 @@ internal sealed class SimulatedWorld : IDisposable
     /// <summary>How long a task may wait outside the stack, in real time, before the run is given up.</summary>
     private static readonly Micros Patience = Micros.FromSeconds(2);
 
+    private const string AwaitChannel = "await";
+
     private readonly List<SimulatedHost> _hosts = [];
     private readonly List<TaskStruct> _runnable = [];
     private readonly PriorityQueue<Sleeper, (long At, long Order)> _sleepers = new();
     private readonly List<SimulatedTask> _tasks = [];
-    private readonly Queue<HostWork> _work = new();
+    private readonly Dictionary<TaskStruct, WorkLoop> _programs = [];
     private readonly TaskStruct _driver = new(int.MaxValue, "driver");
     private readonly Prng _schedule;
     private readonly int _pinnedTo = ThreadAffinity.CurrentCpu;
-    private TaskStruct? _worker;
+    private WorkLoop? _worker;
     private volatile TaskStruct _running;
     private Micros _horizon = Micros.Never;
     private Func<bool>? _until;
@@ -48,7 +51,7 @@ internal sealed class SimulatedWorld : IDisposable
     private bool _inRun;
     private bool _ended;
     private volatile bool _aborted;
-    private Exception? _failure;
+    private volatile Exception? _failure;
 
     /// <param name="seed">Decides every choice that the simulator makes.</param>
     /// <param name="explore">Whether to switch tasks at preemption points, at random.</param>
@@ -75,6 +78,19 @@ internal sealed class SimulatedWorld : IDisposable
     {
         AssertInside();
         Add(name, body, isWorker: false);
+        _live++;
+    }
+
+    /// <summary>
+    /// Adds an asynchronous program: a task that begins it, and then runs what the stacks and timers post to it, one after the other,
+    /// until it has ended.
+    /// </summary>
+    public void Spawn(string name, Func<Task> program)
+    {
+        AssertInside();
+        var loop = new WorkLoop(this, AwaitChannel);
+        loop.Task = Add(name, () => loop.Run(program), isWorker: false);
+        _programs.Add(loop.Task, loop);
         _live++;
     }
 
@@ -136,11 +152,24 @@ internal sealed class SimulatedWorld : IDisposable
     internal void Post(HostWork work)
     {
         AssertInside();
-        _work.Enqueue(work);
-        if (_worker is null)
-            _worker = Add("kworker", RunWorker, isWorker: true);
-        else if (_worker.TryWake())
-            Unpark(_worker);
+        if (work.Owner is { } owner && _programs.TryGetValue(owner, out WorkLoop? program))
+            program.Post(work);
+        else
+            Worker.Post(work);
+    }
+
+    // What no program that still runs has begun.
+    private WorkLoop Worker
+    {
+        get
+        {
+            if (_worker is null)
+            {
+                _worker = new WorkLoop(this, "worker_thread");
+                _worker.Task = Add("kworker", _worker.RunForEver, isWorker: true);
+            }
+            return _worker;
+        }
     }
 
     /// <summary>A lock's or a CPU's holder was preempted: let him go on.</summary>
@@ -196,10 +225,16 @@ internal sealed class SimulatedWorld : IDisposable
             throw new SimulationAbortedException();
     }
 
+    private bool IsInside => !_inRun || ThreadContext.Current.Task == _running;
+
+    // A program has left for a thread of the pool and comes back on it. That thread must touch nothing here but this.
+    private void Fail(TaskStruct program) => _failure ??= new InvalidOperationException(
+        $"{program.Name} went on on a thread that the simulation did not start: it used Task.Run, or ConfigureAwait(false) on what its own code completes.");
+
     // Only the holder of the baton may touch the world; while it does not run, whoever sets it up.
     private void AssertInside()
     {
-        if (_inRun && ThreadContext.Current.Task != _running)
+        if (!IsInside)
             throw new InvalidOperationException("A thread that the simulation did not start called into a simulated stack. Use Simulation.Spawn.");
     }
 
@@ -350,26 +385,18 @@ internal sealed class SimulatedWorld : IDisposable
         }
     }
 
-    private void RunWorker()
-    {
-        TaskStruct me = _worker!;
-        while (true)
-        {
-            while (_work.TryDequeue(out HostWork? work))
-                work.Execute();
-            me.SetState(TaskState.Interruptible);
-            me.WaitChannel = "worker_thread";
-            Park(me, Micros.Never);
-        }
-    }
-
     private string DescribeDeadlock()
     {
         var text = new StringBuilder("Nothing can ever run again.");
         foreach (SimulatedTask t in _tasks)
         {
-            if (!t.Ended && !t.IsWorker)
-                text.Append(' ').Append(t.Task.Name).Append(" waits in ").Append(t.Task.WaitChannel ?? "no call of the stack").Append('.');
+            if (t.Ended || t.IsWorker)
+                continue;
+            text.Append(' ').Append(t.Task.Name);
+            if (t.Task.WaitChannel == AwaitChannel)
+                text.Append(" awaits what nothing in the simulation completes, and the thread pool is outside of it.");
+            else
+                text.Append(" waits in ").Append(t.Task.WaitChannel ?? "no call of the stack").Append('.');
         }
         return text.ToString();
     }
@@ -391,6 +418,73 @@ internal sealed class SimulatedWorld : IDisposable
     private readonly record struct Sleeper(TaskStruct Task, int Sleep)
     {
         public bool IsStale => !Task.Blocked || Task.SleepCount != Sleep;
+    }
+
+    /// <summary>A task that runs what is posted to it.</summary>
+    private sealed class WorkLoop(SimulatedWorld world, string waitChannel)
+    {
+        private readonly Queue<HostWork> _work = new();
+        private Sentry? _context;
+        private bool _ended;
+
+        /// <summary>Set before the task runs.</summary>
+        public TaskStruct Task { get; set; } = null!;
+
+        public void Post(HostWork work)
+        {
+            _work.Enqueue(work);
+            if (Task.TryWake())
+                world.Unpark(Task);
+        }
+
+        public void RunForEver() => RunUntil(static () => false);
+
+        /// <summary>
+        /// Begins a program and runs its continuations. They come back here by the program's context; what the stacks and timers post runs
+        /// without one, or continuations that want none would go to the thread pool (concurrency.md 28).
+        /// </summary>
+        public void Run(Func<Task> program)
+        {
+            _context = new Sentry(world, this);
+            SynchronizationContext.SetSynchronizationContext(_context);
+            Task running = program();
+            // Whoever completes it, the context brings that here, and so ends the loop's sleep.
+            running.GetAwaiter().UnsafeOnCompleted(static () => { });
+            SynchronizationContext.SetSynchronizationContext(null);
+            RunUntil(() => running.IsCompleted);
+            world._programs.Remove(Task);
+            _ended = true;
+            while (_work.TryDequeue(out HostWork? left))
+                world.Worker.Post(left);
+            running.GetAwaiter().GetResult();
+        }
+
+        /// <summary>A continuation of the program's. What it leaves when it is over, the worker runs.</summary>
+        public void Continue(SendOrPostCallback callback, object? state)
+        {
+            if (!world.IsInside)
+            {
+                world.Fail(Task);
+                return;
+            }
+            (_ended ? world.Worker : this).Post(new Continuation(callback, state, _context));
+        }
+
+        private void RunUntil(Func<bool> isOver)
+        {
+            while (!isOver())
+            {
+                if (_work.TryDequeue(out HostWork? work))
+                {
+                    work.Execute();
+                    continue;
+                }
+                Task.SetState(TaskState.Interruptible);
+                Task.WaitChannel = waitChannel;
+                world.Park(Task, Micros.Never);
+                Task.WaitChannel = null;
+            }
+        }
     }
 
     private sealed class SimulatedTask(SimulatedWorld world, TaskStruct task, Action body, bool isWorker)
@@ -419,9 +513,11 @@ internal sealed class SimulatedWorld : IDisposable
         {
             ThreadAffinity.Pin(world._pinnedTo);
             ThreadContext.Current.Task = Task;
+            // Tasks are spread over the CPUs of their machine.
+            ThreadContext.Current.LastCpu = Task.Pid - 1;
             // Continuations run without a context, or those that want none would be sent to the thread pool.
             if (!IsWorker)
-                SynchronizationContext.SetSynchronizationContext(new Sentry(world));
+                SynchronizationContext.SetSynchronizationContext(new Sentry(world, program: null));
             Exception? failure = null;
             try
             {
@@ -444,10 +540,13 @@ internal sealed class SimulatedWorld : IDisposable
     private sealed class Sentry : SynchronizationContext
     {
         private readonly SimulatedWorld _world;
+        private readonly WorkLoop? _program;
 
-        public Sentry(SimulatedWorld world)
+        /// <param name="program">Where what awaited goes on; null: the worker, without a context.</param>
+        public Sentry(SimulatedWorld world, WorkLoop? program)
         {
             _world = world;
+            _program = program;
             SetWaitNotificationRequired();
         }
 
@@ -466,15 +565,26 @@ internal sealed class SimulatedWorld : IDisposable
         }
 
         /// <summary>What awaited in a task goes on in the simulation.</summary>
-        public override void Post(SendOrPostCallback d, object? state) => _world.Post(new Continuation(d, state));
+        public override void Post(SendOrPostCallback d, object? state)
+        {
+            if (_program is null)
+                _world.Post(new Continuation(d, state, context: null));
+            else
+                _program.Continue(d, state);
+        }
 
         public override void Send(SendOrPostCallback d, object? state) => d(state);
 
         public override SynchronizationContext CreateCopy() => this;
+    }
 
-        private sealed class Continuation(SendOrPostCallback callback, object? state) : HostWork
+    private sealed class Continuation(SendOrPostCallback callback, object? state, SynchronizationContext? context) : HostWork
+    {
+        public override void Execute()
         {
-            public override void Execute() => callback(state);
+            SynchronizationContext.SetSynchronizationContext(context);
+            callback(state);
+            SynchronizationContext.SetSynchronizationContext(null);
         }
     }
 }

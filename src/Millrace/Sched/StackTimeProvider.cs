@@ -95,6 +95,8 @@ internal sealed class StackTimeProvider(CpuSet cpus) : TimeProvider
         {
             private Alarm? _alarm;
 
+            public CallbackWork() => Owner = ThreadContext.Current.Task;
+
             public bool TryClaim(Alarm alarm) => Interlocked.CompareExchange(ref _alarm, alarm, null) is null;
 
             public override void Execute() => Interlocked.Exchange(ref _alarm, null)!.Call();

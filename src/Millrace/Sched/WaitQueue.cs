@@ -248,7 +248,7 @@ internal static class Scheduler
     public static bool TryToWakeUp(Cpu cpu, TaskStruct task, Mib counter = Mib.MillraceWakeups)
     {
         cpu.TraceTask(Tp.default_wake_function, task);
-        cpu.TraceTask(Tp.try_to_wake_up, task);
+        cpu.TraceTask(Tp.try_to_wake_up, task, (task.LastCpu ?? cpu) == cpu ? 1 : 0);
         if (!task.TryWake())
             return false;
         cpu.TraceTask(Tp.sched_waking, task, (task.LastCpu ?? cpu).Index);

@@ -55,7 +55,7 @@ internal static class TracePoints
         Tp.__wake_up_common => new("key:hex nr_exclusive", "wakes {nr_exclusive?at most {nr_exclusive} exclusive sleeper|everybody}"),
         Tp.autoremove_wake_function => new("comm pid", "{comm}'s entry leaves the queue"),
         Tp.default_wake_function => new("comm pid", "{comm}"),
-        Tp.try_to_wake_up => new("comm pid", "{comm} becomes RUNNING; TIF_NEED_RESCHED"),
+        Tp.try_to_wake_up => new("comm pid resched", "{comm} becomes RUNNING{resched?; TIF_NEED_RESCHED|, on another CPU}"),
         _ => null,
     };
 

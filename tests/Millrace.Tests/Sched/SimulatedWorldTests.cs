@@ -144,7 +144,7 @@ public sealed class SimulatedWorldTests
         using var world = new SimulatedWorld(1, explore: false);
         var turn = new TaskCompletionSource();
         string? name = null;
-        world.Spawn("awaiter", () => _ = Await());
+        world.Spawn("awaiter", () => { _ = Await(); });
         world.Spawn("completer", () => turn.SetResult());
         world.Run(Micros.FromMilliseconds(1));
         Assert.Equal("kworker", name);
