@@ -145,7 +145,7 @@ public sealed class TraceOrderTests
 
     [Fact]
     public void A_FIN_changes_the_state_wakes_everybody_and_announces_the_end() => AssertOrder(From(In(Server, TraceContext.Softirq), "tcp_fin"),
-        "tcp_fin", "inet_sock_set_state: ESTABLISHED → CLOSE_WAIT", "sock_def_wakeup", "try_to_wake_up: server", "tcp_data_ready",
+        "tcp_fin", "inet_sock_set_state: ESTABLISHED → CLOSE_WAIT", "sock_def_wakeup", "try_to_wake_up: server", "tcp_data_ready: an end to read",
         "sock_def_readable", "tcp_send_delayed_ack");
 
     [Fact]

@@ -263,14 +263,14 @@ public sealed class SimulationTests
         {
             using TcpListener listener = server.Listen(ServerEnd);
             using TcpConnection connection = await listener.AcceptAsync();
-            Assert.Equal(0, await connection.GetStream().ReadAsync(new byte[1]));
+            Assert.Equal(0, await connection.ReceiveAsync(new byte[1]));
         });
         simulation.Spawn("impatient", async () =>
         {
             using TcpConnection connection = await client.ConnectAsync(ServerEnd);
             using var timeout = new CancellationTokenSource(TimeSpan.FromMilliseconds(250), client.TimeProvider);
             begun = simulation.Now;
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await connection.GetStream().ReadAsync(new byte[1], timeout.Token));
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await connection.ReceiveAsync(new byte[1], timeout.Token));
             ended = simulation.Now;
         });
         simulation.Run();

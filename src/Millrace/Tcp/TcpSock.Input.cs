@@ -476,12 +476,19 @@ internal sealed partial class TcpSock
         SkBuff? tail = ReceiveQueue.Last;
         bool merged = tail is not null && TryCoalesce(cpu, tail, skb);
         AdvanceRcvNxt(skb.Tcp.EndSeq);
-        cpu.Trace(Tp.tcp_queue_rcv, this, skb.Tcp.EndSeq - skb.Tcp.Seq, Rcv.Nxt - Rcv.Copied, merged ? 1 : 0);
+        TraceQueued(cpu, skb, merged);
         skb.IsCoalesced = merged;
         if (merged)
             return;
         ReceiveQueue.PushLast(skb);
         ChargeReceived(skb);
+    }
+
+    // A FIN takes a number and no room.
+    private void TraceQueued(Cpu cpu, SkBuff skb, bool merged)
+    {
+        int fin = (skb.Tcp.Flags & TcpFlags.Fin) != 0 ? 1 : 0;
+        cpu.Trace(Tp.tcp_queue_rcv, this, skb.Tcp.EndSeq - skb.Tcp.Seq - fin, Rcv.Nxt - Rcv.Copied - fin, merged ? 1 : 0, fin);
     }
 
     // Linux: tcp_try_coalesce.
@@ -514,7 +521,7 @@ internal sealed partial class TcpSock
     /// <summary>Tells readers, if there is enough for them. Linux: tcp_data_ready.</summary>
     private void NotifyData(Cpu cpu)
     {
-        cpu.Trace(Tp.tcp_data_ready, this, Rcv.Nxt - Rcv.Copied);
+        cpu.Trace(Tp.tcp_data_ready, this, Rcv.Nxt - Rcv.Copied - (Has(SockFlags.Done) ? 1 : 0));
         if (IsReadable(ReceiveLowWater, Rcv.Copied) || Has(SockFlags.Done))
             DataReady(cpu, Rcv.Nxt);
     }
@@ -821,7 +828,7 @@ internal sealed partial class TcpSock
             AdvanceRcvNxt(end);
             if (!merged)
                 ReceiveQueue.PushLast(skb);
-            cpu.Trace(Tp.tcp_queue_rcv, this, skb.Tcp.EndSeq - skb.Tcp.Seq, Rcv.Nxt - Rcv.Copied, merged ? 1 : 0);
+            TraceQueued(cpu, skb, merged);
             if (merged)
                 cpu.FreeSkb(skb);
             if (fin)
