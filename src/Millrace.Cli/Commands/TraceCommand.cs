@@ -104,6 +104,6 @@ internal static class TraceCommand
         ink.Blank();
         conversation.Write(ink);
         ink.Blank();
-        summary.Write(ink, story);
+        summary.Write(ink, story, timeline.Rows);
     }
 }

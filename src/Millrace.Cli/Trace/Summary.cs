@@ -8,12 +8,11 @@ internal sealed class Summary
 {
     private TimeSpan? _syn, _established, _first, _last;
     private TimeSpan _end;
-    private long _steps, _switches, _lost;
+    private long _switches, _lost;
 
     /// <summary>Adds the next step, whatever it is.</summary>
     public void Add(TraceEvent step)
     {
-        _steps++;
         _end = step.Time;
         switch (step.Name)
         {
@@ -38,7 +37,8 @@ internal sealed class Summary
         }
     }
 
-    public void Write(Ink ink, TraceStory story)
+    /// <param name="steps">How many were shown.</param>
+    public void Write(Ink ink, TraceStory story, long steps)
     {
         NetCounters client = story.Client.Counters, server = story.Server.Counters;
         ink.Line([new Piece("  in figures", Palette.Title)]);
@@ -49,7 +49,7 @@ internal sealed class Summary
         Line(ink, "retransmits", Number(Both("TcpRetransSegs")), $"{_lost} packets lost on the wire");
         Line(ink, "packets", Number(Both("TcpOutSegs") + Both("TcpRetransSegs")),
             $"{client["TcpOutSegs"] + client["TcpRetransSegs"]} from the client, {server["TcpOutSegs"] + server["TcpRetransSegs"]} from the server");
-        Line(ink, "steps", Number(_steps), string.Create(CultureInfo.InvariantCulture, $"traced in {_end.TotalSeconds:0.###} s of virtual time"));
+        Line(ink, "steps", Number(steps), string.Create(CultureInfo.InvariantCulture, $"shown, of {_end.TotalSeconds:0.###} s of virtual time"));
 
         long Both(string name) => client[name] + server[name];
     }

@@ -34,6 +34,9 @@ internal sealed class Timeline
         _numbers = numbers;
     }
 
+    /// <summary>Steps that have been shown.</summary>
+    public long Rows { get; private set; }
+
     public void Header()
     {
         bool first = true;
@@ -69,6 +72,7 @@ internal sealed class Timeline
             if (end < step.Time)
                 _lanes.End(task);
         }
+        Rows++;
         _numbers.Learn(step);
         Separate(step);
         string time = step.Time.TotalMilliseconds.ToString("0.000", CultureInfo.InvariantCulture);

@@ -12,7 +12,7 @@ internal sealed record TraceLine
     public required long Seq { get; init; }
 
     /// <summary>Seconds on the stack's clock.</summary>
-    public required double Time { get; init; }
+    public required decimal Time { get; init; }
 
     public required string Stack { get; init; }
 
@@ -48,7 +48,7 @@ internal sealed record TraceLine
         var line = new TraceLine
         {
             Seq = step.Sequence,
-            Time = step.Time.Ticks / (double)TimeSpan.TicksPerSecond,
+            Time = step.Time.Ticks / (decimal)TimeSpan.TicksPerSecond,
             Stack = step.Stack,
             Cpu = step.Cpu,
             Context = step.Context switch { TraceContext.Task => "task", TraceContext.Softirq => "softirq", TraceContext.Hardirq => "hardirq" },

@@ -78,6 +78,8 @@ internal sealed class TraceStory : IDisposable
                 yield return step;
             }
         }
+        if (_trace.Lost > 0)
+            throw new CommandFailedException($"{_trace.Lost} steps came faster than they were read and are missing");
     }
 
     public void Dispose()
