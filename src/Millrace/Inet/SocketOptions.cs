@@ -195,11 +195,6 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 break;
             case So.Error:
                 number = (int)sk.TakeError();
-                if (number == 0)
-                {
-                    number = (int)sk.SoftError;
-                    sk.SoftError = Errno.OK;
-                }
                 break;
             case So.DontRoute:
                 number = Flag(sk.Has(SockFlags.LocalRoute));

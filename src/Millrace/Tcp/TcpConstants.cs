@@ -27,6 +27,9 @@ internal static class TcpConstants
     /// <summary>Linux: TCP_TIMEOUT_INIT. RFC 6298 §2.1.</summary>
     public static readonly Micros TimeoutInit = Micros.FromSeconds(1);
 
+    /// <summary>The soonest that a timer comes. Linux: a tick of the timer wheel.</summary>
+    public static readonly Micros Jiffy = Micros.FromMilliseconds(1);
+
     /// <summary>Linux: TCP_TIMEOUT_MIN: two jiffies.</summary>
     public static readonly Micros TimeoutMin = Micros.FromMilliseconds(2);
 

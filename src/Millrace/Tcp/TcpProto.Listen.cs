@@ -79,7 +79,7 @@ internal sealed partial class TcpProto
         IpAddr local = IpHeaders.Destination(skb), remote = IpHeaders.Source(skb);
         if (remote.IsMulticast || !Routes.IsLocal(local))
             return ListenDrop(cpu, DropReason.IpInvalidDest);
-        bool queueFull = queue.Pending >= listener.MaxAcceptBacklog;
+        bool queueFull = queue.Pending > listener.MaxAcceptBacklog;
         if (queueFull && skb.ReopenIsn == 0)
         {
             cpu.Mib.Inc(Mib.TcpExtTCPReqQFullDrop);

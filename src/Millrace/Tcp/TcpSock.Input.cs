@@ -82,6 +82,8 @@ internal sealed partial class TcpSock
         int length = skb.Length - headerLength;
         if (length == 0)
             return AcceptFastAck(cpu, skb);
+        if (skb.Tcp.EndSeq > Rcv.WndEnd)
+            return false;
         predicted = true;
         if (skb.TrueSize > ForwardAllocated)
             return false;
@@ -1186,7 +1188,8 @@ internal sealed partial class TcpSock
         }
         Micros limit = Rare is { DelayedAckMax.Value: > 0 } rare ? rare.DelayedAckMax : TcpConstants.DelayedAckMax;
         delay = Micros.Min(delay, limit);
-        Micros deadline = cpu.Now + delay;
+        // No delay is known before the first data: the next tick.
+        Micros deadline = cpu.Now + Micros.Max(delay, TcpConstants.Jiffy);
         if ((Ack.Pending & AckPending.Timer) != 0)
         {
             // About to expire anyway.

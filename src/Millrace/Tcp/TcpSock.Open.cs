@@ -353,6 +353,7 @@ internal sealed partial class TcpSock
     private void AcceptCrossedSyn(Cpu cpu, SkBuff skb, in TcpHeader tcp, in TcpOptions options)
     {
         SetState(cpu, TcpState.SynRecv);
+        byte offered = Rcv.WndScale;
         AdoptOptions(options);
         AdoptTimestamps(cpu, reduceAdvMss: false);
         Rcv.Nxt = Rcv.Copied = Rcv.Wup = skb.Tcp.Seq + 1;
@@ -367,9 +368,13 @@ internal sealed partial class TcpSock
         if (Recovery?.Queue.First is { } syn)
         {
             syn.Tcp.Flags |= TcpFlags.Ack;
+            byte agreed = Rcv.WndScale;
+            // All that our SYN offered is repeated, the scale too, though it holds only if both offered one. RFC 7323 §2.2.
+            Rcv.WndScale = offered;
             cpu.BhDisable();
             TransmitSkb(cpu, syn);
             cpu.BhEnable();
+            Rcv.WndScale = agreed;
         }
     }
 

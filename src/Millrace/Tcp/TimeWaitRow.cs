@@ -95,7 +95,7 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
             for (TimerNode? at = _slots[_turned % Slots]; at is not null; at = at.Next)
             {
                 var tw = (TcpTimeWaitSock)at;
-                if (tw.Deadline.Value / SlotLength.Value > now)
+                if (SlotOf(tw) > now)
                     continue;
                 due = tw;
                 due.IsDead = true;
@@ -122,10 +122,12 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
     }
 
     // Rounded up to the end of its slot, as a timer wheel rounds.
+    private static long SlotOf(TcpTimeWaitSock tw) => (tw.Deadline + SlotLength).Value / SlotLength.Value;
+
     private void Place(TcpTimeWaitSock tw, Micros deadline)
     {
-        tw.Deadline = deadline + SlotLength;
-        int slot = (int)(tw.Deadline.Value / SlotLength.Value % Slots);
+        tw.Deadline = deadline;
+        int slot = (int)(SlotOf(tw) % Slots);
         tw.Expires = slot;
         tw.Prev = null;
         tw.Next = _slots[slot];

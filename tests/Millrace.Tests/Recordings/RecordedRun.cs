@@ -196,7 +196,7 @@ internal sealed class StackTrace
         const long netRx = (long)Softirq.NetRx;
         return r.Point switch
         {
-            Tp.inet_sock_set_state => $"{name}({State(r.A)}>{State(r.B)})",
+            Tp.inet_sock_set_state => $"{name}({NameOf((TcpState)r.A)}>{NameOf((TcpState)r.B)})",
             Tp.sock_recv_length or Tp.sock_send_length => $"{name}({r.A},{-r.B})",
             Tp.kfree_skb => $"{name}({((DropReason)r.A).KernelName()})",
             Tp.tcp_probe => $"{name}({r.A})",
@@ -209,7 +209,8 @@ internal sealed class StackTrace
         };
     }
 
-    private static string State(long state) => (TcpState)state switch
+    /// <summary>The kernel's spelling.</summary>
+    internal static string NameOf(TcpState state) => state switch
     {
         TcpState.Established => "ESTABLISHED",
         TcpState.SynSent => "SYN_SENT",

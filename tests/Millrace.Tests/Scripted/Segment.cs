@@ -39,6 +39,8 @@ internal sealed record Segment
 
     public TcpOptions ParsedOptions => TcpOptions.Parse(Options);
 
+    public override string ToString() => $"{Flags} {Seq}:{End} ack {Ack} win {Window} length {Length} at {Time} us";
+
     public unsafe byte[] ToBytes()
     {
         int tcpLength = TcpHeader.MinLength + Options.Length + Data.Length;
