@@ -447,9 +447,7 @@ internal static class RecordedStories
     private static SysResult ReceiveLate(NetStack stack, ushort port, byte[] buffer, int milliseconds)
     {
         TaskContext context = stack.Cpus.Enter();
-        var finder = new SockFinder(port);
-        stack.Tcp.Established.ForEach(context.Cpu, ref finder);
-        TcpSock sk = finder.Found!;
+        TcpSock sk = FindConnection(stack, context.Cpu, port);
         sk.LockSock(ref context);
         context.Task.SetState(TaskState.Interruptible);
         Scheduler.ScheduleTimeout(ref context, context.Cpu.Now + Micros.FromMilliseconds(milliseconds), "a page fault");
@@ -459,6 +457,25 @@ internal static class RecordedStories
         sk.ReleaseSock(context.Cpu);
         stack.Cpus.Leave(ref context);
         return result;
+    }
+
+    /// <summary>Owns the connection of a local port while <paramref name="act"/> lets packets arrive.</summary>
+    public static void WhileOwned(NetStack stack, ushort port, Action act)
+    {
+        TaskContext context = stack.Cpus.Enter();
+        TcpSock sk = FindConnection(stack, context.Cpu, port);
+        sk.LockSock(ref context);
+        act();
+        sk.ReleaseSock(context.Cpu);
+        stack.Cpus.Leave(ref context);
+    }
+
+    /// <summary>The connection of a local port. Called by a task that has entered the stack.</summary>
+    public static TcpSock FindConnection(NetStack stack, Cpu cpu, ushort port)
+    {
+        var finder = new SockFinder(port);
+        stack.Tcp.Established.ForEach(cpu, ref finder);
+        return finder.Found!;
     }
 
     private struct SockFinder(ushort localPort) : ISockVisitor

@@ -9,12 +9,14 @@ namespace Millrace.Tests.Scripted;
 /// <summary>Puts packets on a stack's device as they are, past its own protocols. Called by a task of the simulation.</summary>
 internal static class RawPackets
 {
-    public static unsafe void Send(NetStack stack, string device, byte[] packet)
+    /// <param name="packets">Handed over at once, before a softirq runs.</param>
+    public static unsafe void Send(NetStack stack, string device, params byte[][] packets)
     {
         TaskContext context = stack.Cpus.Enter();
         Cpu cpu = context.Cpu;
         cpu.BhDisable();
-        DevQueue.Transmit(cpu, stack.Devices.ByName(device)!, Wrap(cpu, packet));
+        foreach (byte[] packet in packets)
+            DevQueue.Transmit(cpu, stack.Devices.ByName(device)!, Wrap(cpu, packet));
         cpu.BhEnable();
         stack.Cpus.Leave(ref context);
     }

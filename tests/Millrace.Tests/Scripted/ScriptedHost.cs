@@ -55,7 +55,15 @@ internal sealed class ScriptedHost : IDisposable
 
     public void Send(Segment segment) => Send(segment.ToBytes());
 
-    public void Send(byte[] packet) => _device.Inject(packet);
+    /// <param name="protocol">Null: as the packet's version says.</param>
+    public void Send(byte[] packet, EtherType? protocol = null) => _device.Inject(packet, protocol);
+
+    /// <summary>Called for each packet as it leaves, under whatever lock its sender holds.</summary>
+    public Action<Segment?>? Leaving
+    {
+        get => _device.Leaving;
+        set => _device.Leaving = value;
+    }
 
     /// <summary>The next packet that the stack has sent and nobody has taken; null if there is none.</summary>
     public byte[]? TakePacket() => _device.Sent.TryDequeue(out (byte[] Packet, long Time) sent) ? sent.Packet : null;
@@ -78,13 +86,15 @@ internal sealed class ScriptedHost : IDisposable
     // The test's end of the wire.
     private sealed class PeerDevice : NetDevice
     {
-        private readonly Queue<byte[]> _ring = new();
+        private readonly Queue<(byte[] Packet, EtherType? Protocol)> _ring = new();
         private Rx? _rx;
 
         public PeerDevice(string name, int mtu)
             : base(name, mtu) => Flags = DeviceFlags.PointToPoint;
 
         public Queue<(byte[] Packet, long Time)> Sent { get; } = new();
+
+        public Action<Segment?>? Leaving { get; set; }
 
         public override void Attach(NetRx netRx, CpuSet cpus)
         {
@@ -97,12 +107,13 @@ internal sealed class ScriptedHost : IDisposable
             var packet = new byte[skb.Length];
             skb.CopyTo(0, packet);
             Sent.Enqueue((packet, cpu.Now.Value));
+            Leaving?.Invoke(Segment.Parse(packet, cpu.Now.Value));
             cpu.FreeSkb(skb);
         }
 
-        public void Inject(byte[] packet)
+        public void Inject(byte[] packet, EtherType? protocol)
         {
-            _ring.Enqueue(packet);
+            _ring.Enqueue((packet, protocol));
             if (_rx!.TrySchedule())
                 CpuSet.Interrupt(_rx);
         }
@@ -114,8 +125,12 @@ internal sealed class ScriptedHost : IDisposable
             public override int Poll(Cpu cpu, int budget)
             {
                 int work = 0;
-                for (; work < budget && device._ring.TryDequeue(out byte[]? packet); work++)
-                    device.Receive(cpu, RawPackets.Wrap(cpu, packet));
+                for (; work < budget && device._ring.TryDequeue(out (byte[] Packet, EtherType? Protocol) next); work++)
+                {
+                    SkBuff skb = RawPackets.Wrap(cpu, next.Packet);
+                    skb.Protocol = next.Protocol ?? skb.Protocol;
+                    device.Receive(cpu, skb);
+                }
                 return work;
             }
         }
@@ -141,6 +156,8 @@ internal sealed class ScriptedPeer(ScriptedHost host, IPEndPoint mine, IPEndPoin
     public int Fd { get; set; } = -1;
 
     public ScriptedHost Host => host;
+
+    public ushort StackPort => (ushort)theirs.Port;
 
     public Segment Make(TcpFlags flags, int length = 0, byte[]? options = null) => new()
     {

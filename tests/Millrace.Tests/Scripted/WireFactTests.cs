@@ -1,6 +1,5 @@
 using System;
 using System.Linq;
-using System.Net;
 using Millrace.Wire;
 
 namespace Millrace.Tests.Scripted;
