@@ -230,6 +230,8 @@ public sealed class WireFactTests
         Assert.Equal(peer.Seq, peer.Take().Ack);
     });
 
+    // "At once in the quick-ACK phase" was also noted, but snmp.tsv has DelayedACKs move for a FIN in that very phase, and so do we:
+    // the FIN itself makes the connection count as interactive.
     [Fact]
     public void A_fin_is_acknowledged_after_40_ms_in_ping_pong_mode() => Play(host =>
     {
