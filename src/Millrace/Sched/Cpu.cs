@@ -25,6 +25,8 @@ internal sealed class Cpu : BufferCache
     internal Cpu? OuterHeld;
     internal ThreadContext Thread = null!;
 
+    private Micros _now;
+    private bool _clockIsRead;
     private int _pending;
     private int _bhDepth;
     private bool _handedOver;
@@ -69,7 +71,20 @@ internal sealed class Cpu : BufferCache
 
     public bool InSoftirq => Context == TraceContext.Softirq;
 
-    public Micros Now => Host.Now;
+    /// <summary>
+    /// The time, read from the host's clock once for each piece of work: reading it costs as much as a look-up. Whoever has taken a
+    /// socket reads it anew, so that a socket's time never runs backwards.
+    /// </summary>
+    /// <remarks>Linux: tcp_mstamp, and tcp_mstamp_refresh.</remarks>
+    public Micros Now
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => _clockIsRead ? _now : ReadClock();
+    }
+
+    /// <summary>Lets the next look at the time be a new one: work begins, a lock was waited for, much was copied.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void RefreshClock() => _clockIsRead = false;
 
     public bool HasPending => Volatile.Read(ref _pending) != 0;
 
@@ -249,6 +264,13 @@ internal sealed class Cpu : BufferCache
             RunPending();
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private Micros ReadClock()
+    {
+        _clockIsRead = true;
+        return _now = Host.Now;
+    }
+
     private void DoSoftirq()
     {
         TraceContext before = Context;
@@ -263,6 +285,7 @@ internal sealed class Cpu : BufferCache
             {
                 int vector = BitOperations.TrailingZeroCount(pending);
                 Trace(Tp.softirq_entry, vector);
+                RefreshClock();
                 Set.Actions[vector].Run(this);
                 Trace(Tp.softirq_exit, vector);
             }
@@ -338,7 +361,7 @@ internal sealed class Cpu : BufferCache
     {
         var record = new TraceRecord
         {
-            Time = Now.Value,
+            Time = Host.Now.Value,
             Point = point,
             Context = Context,
             Cpu = (byte)Index,

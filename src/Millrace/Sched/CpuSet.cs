@@ -71,6 +71,7 @@ internal sealed class CpuSet
             Host.PreemptionPoint(thread.Task);
         Cpu cpu = Acquire(thread);
         cpu.Enter(thread.Task);
+        cpu.RefreshClock();
         return new TaskContext(cpu, thread.Task);
     }
 
@@ -134,6 +135,7 @@ internal sealed class CpuSet
         if (Volatile.Read(ref cpu.Leased) != 0 || Interlocked.CompareExchange(ref cpu.Leased, 1, 0) != 0)
             return false;
         cpu.LeaseDepth = 1;
+        cpu.RefreshClock();
         cpu.OuterHeld = thread.Held;
         cpu.Thread = thread;
         cpu.Task = null;

@@ -76,6 +76,8 @@ internal sealed class TimerService(CpuSet set) : SoftirqAction
     private TimerNode? TakeDue(Cpu cpu)
     {
         _lock.Lock(cpu);
+        // Another CPU may have turned the wheel past the time that this one has read: what is due then must find that it is.
+        cpu.RefreshClock();
         TimerNode? node = _wheel.TakeDue(cpu.Now);
         if (node is null)
             Interlocked.Exchange(ref _next, _wheel.NextExpiry.Value);

@@ -170,6 +170,7 @@ internal abstract class Sock(Proto proto) : SockCommon
         if (Lock.IsOwned)
             cpu = WaitForOwner(ref context);
         Lock.TakeOwnership();
+        cpu.RefreshClock();
         Lock.Spin.Unlock(cpu);
         cpu.BhEnable();
     }
@@ -180,6 +181,7 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.BhDisable();
         Lock.Spin.Lock(cpu);
         bool free = !Lock.IsOwned;
+        cpu.RefreshClock();
         if (free)
             Lock.TakeOwnership();
         else if (operation is not null)

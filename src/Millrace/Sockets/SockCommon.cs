@@ -93,8 +93,10 @@ internal abstract class SockCommon : TimerNode
     /// <summary>Arms the sock's timer; an armed timer owns a reference. Linux: sk_reset_timer.</summary>
     protected void ArmNode(Cpu cpu, TimerService timers, Micros at)
     {
-        if (!timers.Arm(cpu, this, at))
-            Hold();
+        // Held before it is armed: it may fire, and give its reference back, before Arm returns.
+        Hold();
+        if (timers.Arm(cpu, this, at))
+            Put(cpu);
     }
 
     /// <summary>Disarms the sock's timer, and gives its reference back. Linux: sk_stop_timer.</summary>

@@ -140,6 +140,7 @@ internal sealed partial class TcpProto
             return false;
         }
         sk.Lock.Spin.Lock(cpu);
+        cpu.RefreshClock();
         sk.Stats.CountIn(skb);
         if (sk.Lock.IsOwned)
             AddBacklog(cpu, sk, skb);

@@ -153,7 +153,8 @@ internal sealed partial class TcpProto
             }
             if (skb.Length < goal || oob)
                 continue;
-            // The buffer is full: it may go while the next is filled.
+            // The buffer is full: it may go while the next is filled. Copying has taken time.
+            cpu.RefreshClock();
             if (sk.IsPushForced)
             {
                 sk.MarkPush(skb);
