@@ -33,7 +33,7 @@ internal sealed class SimulatedHost : Host
 
     public override TaskStruct? NextOn(Cpu cpu) => _world.NextOn(cpu);
 
-    public override void OnContended(ref SpinWait spin) => _world.Yield();
+    public override void OnContended(ref SpinWait spin) => _world.YieldToHolder();
 
     public override void Kick(CpuSet? set, HostWork? work)
     {

@@ -27,6 +27,9 @@ internal sealed class SimulatedWorld : IDisposable
     /// <summary>Calls that a task makes in a row while others could run, before it is their turn.</summary>
     private const int TimeSlice = 256;
 
+    /// <summary>Turns that are given away to the holder of a lock or a CPU, with nothing else done by anybody, before that is for ever.</summary>
+    private const int MaxVainYields = 200_000;
+
     /// <summary>How long a task may wait outside the stack, in real time, before the run is given up.</summary>
     private static readonly Micros Patience = Micros.FromSeconds(2);
 
@@ -47,6 +50,7 @@ internal sealed class SimulatedWorld : IDisposable
     private long _order;
     private int _live;
     private int _slice;
+    private int _vainYields;
     private long _progress;
     private bool _inRun;
     private bool _ended;
@@ -130,6 +134,7 @@ internal sealed class SimulatedWorld : IDisposable
             throw new InvalidOperationException("A call that blocks needs a task of the simulation to block.");
         if (deadline != Micros.Never)
             AddSleeper(task, deadline);
+        _vainYields = 0;
         task.Blocked = true;
         task.Woken = false;
         SwitchFrom(task);
@@ -172,8 +177,19 @@ internal sealed class SimulatedWorld : IDisposable
         }
     }
 
-    /// <summary>A lock's or a CPU's holder was preempted: let him go on.</summary>
-    internal void Yield()
+    /// <summary>A lock's or a CPU's holder was preempted: let him go on. If all do nothing but that, for ever, somebody must say so.</summary>
+    internal void YieldToHolder()
+    {
+        if (++_vainYields == MaxVainYields)
+        {
+            _failure ??= new SimulationDeadlockException(
+                "Everybody waits for a lock or a CPU that nobody gives back. The last to try: " + _running.Name + Environment.NewLine + Environment.StackTrace);
+        }
+        Yield();
+    }
+
+    /// <summary>Lets another run, and goes on when it is the caller's turn again.</summary>
+    private void Yield()
     {
         ThrowIfAborted();
         TaskStruct me = _running;
@@ -191,6 +207,7 @@ internal sealed class SimulatedWorld : IDisposable
         if (!_inRun)
             return;
         _progress++;
+        _vainYields = 0;
         Now += SyscallCost;
         RunDueEvents();
         bool over = Now > _horizon || _until?.Invoke() == true;
@@ -202,6 +219,7 @@ internal sealed class SimulatedWorld : IDisposable
     /// <summary>A lock is about to be taken: another CPU might be quicker.</summary>
     internal void MaybeSwitch()
     {
+        _vainYields = 0;
         if (_inRun && _runnable.Count > 0 && _schedule.Below(16) == 0)
             Yield();
     }

@@ -69,6 +69,9 @@ internal sealed class TaskStruct : TraceTask
     /// <summary>Whether spinning before a sleep has paid lately.</summary>
     internal SpinAdvice Spin;
 
+    /// <summary>Sleeps that spinning has spared the task, and that are not counted yet.</summary>
+    internal int SpinHits;
+
     public int State => Volatile.Read(ref _state);
 
     /// <summary>Linux: set_current_state: what follows is ordered after it.</summary>

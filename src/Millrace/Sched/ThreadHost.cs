@@ -37,7 +37,9 @@ internal sealed class ThreadHost : Host
             Micros left = deadline == Micros.Never ? Micros.Never : deadline - Now;
             if (left.Value <= 0)
                 return;
-            if (!Spin(task))
+            if (Spin(task))
+                task.SpinHits++;
+            else
                 task.Parker.Wait(left);
         }
     }

@@ -283,6 +283,8 @@ internal static class Scheduler
             task.WaitChannel = null;
             context.Cpu = set.Acquire();
             context.Cpu.Resume(task);
+            context.Cpu.Mib.Add(Mib.MillraceSpinHits, task.SpinHits);
+            task.SpinHits = 0;
         }
     }
 }

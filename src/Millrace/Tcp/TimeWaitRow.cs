@@ -40,7 +40,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
     public void Add(Cpu cpu, TcpTimeWaitSock tw, Micros deadline)
     {
         _lock.Lock(cpu);
-        if (!tw.IsDead)
+        // It stands in the table already: a segment may have ended or moved it meanwhile.
+        if (!tw.IsDead && !tw.IsQueued)
             Place(tw, deadline);
         _lock.Unlock(cpu);
         ArmIfIdle(cpu);
@@ -52,7 +53,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         _lock.Lock(cpu);
         if (!tw.IsDead)
         {
-            Unlink(tw);
+            if (tw.IsQueued)
+                Unlink(tw);
             Place(tw, deadline);
         }
         _lock.Unlock(cpu);
@@ -66,7 +68,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         if (mine)
         {
             tw.IsDead = true;
-            Unlink(tw);
+            if (tw.IsQueued)
+                Unlink(tw);
         }
         _lock.Unlock(cpu);
         return mine;
@@ -134,11 +137,13 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         if (tw.Next is not null)
             tw.Next.Prev = tw;
         _slots[slot] = tw;
+        tw.IsQueued = true;
     }
 
     private void Unlink(TcpTimeWaitSock tw)
     {
-        Debug.Assert(tw.Prev is not null || _slots[tw.Expires] == tw, "a live mini-sock stands in its slot");
+        Debug.Assert(tw.Prev is not null || _slots[tw.Expires] == tw, "a queued mini-sock stands in its slot");
+        tw.IsQueued = false;
         if (tw.Prev is null)
             _slots[tw.Expires] = tw.Next;
         else
