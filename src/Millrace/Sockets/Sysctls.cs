@@ -300,11 +300,11 @@ public sealed class Sysctls
         }
     }
 
-    internal Tcp.FastOpenKeys? FastOpenKeys { get; private set; }
+    internal Sockets.FastOpenKeys? FastOpenKeys { get; private set; }
 
     internal Errno SetFastOpenKeys(string text)
     {
-        if (Tcp.FastOpenKeys.Parse(text) is not { } keys)
+        if (Sockets.FastOpenKeys.Parse(text) is not { } keys)
             return Errno.EINVAL;
         FastOpenKeys = keys;
         return Errno.OK;
@@ -315,10 +315,10 @@ public sealed class Sysctls
     {
         if (FastOpenKeys is not null)
             return;
-        Span<byte> key = stackalloc byte[Tcp.FastOpenKeys.KeyLength];
+        Span<byte> key = stackalloc byte[Sockets.FastOpenKeys.KeyLength];
         for (int i = 0; i < key.Length; i++)
             key[i] = (byte)random.Below(256u);
-        FastOpenKeys = Tcp.FastOpenKeys.FromBytes(key);
+        FastOpenKeys = Sockets.FastOpenKeys.FromBytes(key);
     }
 
     /// <summary>net.ipv4.tcp_mem: pages of 4096 bytes: no limit, pressure, limit.</summary>

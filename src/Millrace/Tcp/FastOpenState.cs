@@ -1,6 +1,7 @@
-using System;
 using System.Collections.Generic;
+using System;
 using Millrace.Sched;
+using Millrace.Sockets;
 
 namespace Millrace.Tcp;
 

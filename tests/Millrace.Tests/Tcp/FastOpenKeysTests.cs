@@ -1,6 +1,6 @@
 using System;
 using System.Net;
-using Millrace.Tcp;
+using Millrace.Sockets;
 using Millrace.Wire;
 
 namespace Millrace.Tests.Tcp;

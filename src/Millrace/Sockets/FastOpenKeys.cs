@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using Millrace.Wire;
 
-namespace Millrace.Tcp;
+namespace Millrace.Sockets;
 
 /// <summary>The keys that Fast Open cookies are made with: the one in use, and the one before it, whose cookies still count.</summary>
 /// <remarks>Linux: tcp_fastopen_context. RFC 7413 §4.1.2.</remarks>
