@@ -10,7 +10,7 @@ namespace Millrace.Tests.House;
 
 /// <summary>
 /// The tags in the comments, collected: where a kernel symbol or an RFC's section is to be found. With MILLRACE_UPDATE_MAPS set the maps are
-/// written; else they must be up to date.
+/// written; else they must be up to date on CI. While somebody is at work, a map that is behind is only said to be.
 /// </summary>
 public sealed partial class MapTests
 {
@@ -89,7 +89,11 @@ public sealed partial class MapTests
         }
         string written = File.Exists(path) ? File.ReadAllText(path) : "";
         Assert.True(map.Count > 50, "the tags are found");
-        Assert.True(written == text.ToString(), $"docs/{file} is out of date: run the tests with MILLRACE_UPDATE_MAPS=1 and commit it.");
+        if (written == text.ToString())
+            return;
+        string advice = $"docs/{file} is out of date: run the tests with MILLRACE_UPDATE_MAPS=1 and commit it.";
+        Assert.SkipUnless(Environment.GetEnvironmentVariable("CI") == "true", advice);
+        Assert.Fail(advice);
     }
 
     // Numbers in their order: RFC 793 before 1122, §3.2 before §3.10.
