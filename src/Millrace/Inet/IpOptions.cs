@@ -152,7 +152,7 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
             case Ipv6Option.TClass:
                 if (number is < -1 or > 255)
                     return Errno.EINVAL;
-                sk.TrafficClass = (byte)Math.Max(number, 0);
+                sk.TrafficClass = KeepEcn(sk, (byte)Math.Max(number, 0), sk.TrafficClass);
                 return Errno.OK;
             case Ipv6Option.AutoFlowLabel:
                 sk.SetInet(InetFlags.AutoFlowLabel, on);
@@ -214,12 +214,17 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
         }
     }
 
-    // A stream's ECN bits are the transport's. Linux: __ip_sock_set_tos.
-    private static void SetTos(InetSock sk, byte tos)
+    // A stream's ECN bits are the transport's.
+    private static byte KeepEcn(InetSock sk, byte asked, byte now)
     {
         const byte ecnMask = 3;
-        if (sk.IsStream)
-            tos = (byte)((tos & ~ecnMask) | (sk.Tos & ecnMask));
+        return sk.IsStream ? (byte)((asked & ~ecnMask) | (now & ecnMask)) : asked;
+    }
+
+    // Linux: __ip_sock_set_tos.
+    private static void SetTos(InetSock sk, byte tos)
+    {
+        tos = KeepEcn(sk, tos, sk.Tos);
         if (sk.Tos == tos)
             return;
         sk.Tos = tos;

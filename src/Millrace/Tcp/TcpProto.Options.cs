@@ -79,7 +79,7 @@ internal sealed partial class TcpProto
             case TcpOption.WindowClamp:
                 return sk.SetWindowClamp(number);
             case TcpOption.QuickAck:
-                SetQuickAck(cpu, sk, (number & 1) != 0);
+                SetQuickAck(cpu, sk, number);
                 return Errno.OK;
             case TcpOption.ThinLinearTimeouts:
                 if (number is < 0 or > 1)
@@ -295,10 +295,10 @@ internal sealed partial class TcpProto
         sk.PushPendingFrames(cpu);
     }
 
-    // Linux: __tcp_sock_set_quickack.
-    private static void SetQuickAck(Cpu cpu, TcpSock sk, bool on)
+    // An even number asks for what is pending only. Linux: __tcp_sock_set_quickack.
+    private static void SetQuickAck(Cpu cpu, TcpSock sk, int value)
     {
-        if (!on)
+        if (value == 0)
         {
             sk.Ack.EnterPingPong();
             return;
@@ -308,6 +308,8 @@ internal sealed partial class TcpProto
         {
             sk.Ack.Pending |= AckPending.Pushed;
             CleanUp(cpu, sk, 1);
+            if ((value & 1) == 0)
+                sk.Ack.EnterPingPong();
         }
     }
 
