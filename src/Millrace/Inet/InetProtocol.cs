@@ -83,6 +83,10 @@ internal static unsafe class IpHeaders
         return ip[0] >> 4 == 4 ? ip[8] : ip[7];
     }
 
+    /// <summary>A copy of the headers, from the network's to the end of the transport's, whose length is given.</summary>
+    public static byte[] ThroughTransport(SkBuff skb, int transportLength) =>
+        new ReadOnlySpan<byte>(skb.NetworkHeader, (int)(skb.Data - skb.NetworkHeader) + transportLength).ToArray();
+
     /// <summary>IPv6's flow label, 20 bits; 0 for IPv4.</summary>
     public static uint FlowLabel(SkBuff skb)
     {

@@ -139,6 +139,9 @@ internal sealed partial class TcpProto
             sk.Put(cpu);
             return false;
         }
+        // Linux: sk_incoming_cpu_update.
+        if (sk.IncomingCpu != cpu.Index)
+            sk.IncomingCpu = cpu.Index;
         sk.Lock.Spin.Lock(cpu);
         cpu.RefreshClock();
         sk.Stats.CountIn(skb);

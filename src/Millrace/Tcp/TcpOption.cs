@@ -21,6 +21,8 @@ internal static class TcpOption
     public const int FastOpen = 23;
     public const int NotsentLowat = 25;
     public const int CcInfo = 26;
+    public const int SaveSyn = 27;
+    public const int SavedSyn = 28;
     public const int FastOpenConnect = 30;
     public const int FastOpenKey = 33;
     public const int FastOpenNoCookie = 34;

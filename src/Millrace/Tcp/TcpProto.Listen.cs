@@ -159,6 +159,8 @@ internal sealed partial class TcpProto
             Timeout = TcpConstants.TimeoutInit,
         };
         cpu.Trace(Tp.inet_reqsk_alloc, request);
+        if (listener.Rare is { SaveSyn: > 0 })
+            request.SavedSyn = IpHeaders.ThroughTransport(skb, tcp.HeaderLength);
         request.SetState();
         if (request.HasTimestamps)
         {
@@ -428,6 +430,8 @@ internal sealed partial class TcpProto
         }
         if (sawTimestamp && skb.Tcp.Seq <= request.RcvNxt)
             made.TsRecent = options.TsVal;
+        if (request.SavedSyn is { } syn)
+            (made.Rare ??= new RareTcpState()).SavedSyn = syn;
         made.SynAckSent = request.Retransmits == 0 ? request.SynAckSent : Micros.Zero;
         cpu.Trace(Tp.inet_csk_complete_hashdance, made);
         request.Hold();

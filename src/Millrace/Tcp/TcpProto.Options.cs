@@ -107,6 +107,11 @@ internal sealed partial class TcpProto
                     return Errno.EINVAL;
                 FastOpenOf(sk).NoCookie = number != 0;
                 return Errno.OK;
+            case TcpOption.SaveSyn:
+                if (number is < 0 or > 2)
+                    return Errno.EINVAL;
+                Rare(sk).SaveSyn = (byte)number;
+                return Errno.OK;
             case TcpOption.Inq:
                 if (number is < 0 or > 1)
                     return Errno.EINVAL;
@@ -157,6 +162,11 @@ internal sealed partial class TcpProto
                 name.Clear();
                 Encoding.ASCII.GetBytes(sk.CongestionName ?? Sysctls.TcpCongestionControl, name);
                 return OptionValue.Put(ref value, name);
+            case TcpOption.SavedSyn:
+                sk.LockSock(ref context);
+                Errno tooLong = TakeSavedSyn(sk, ref value);
+                sk.ReleaseSock(context.Cpu);
+                return tooLong;
             default:
                 Errno error = GetNumber(sk, option, out int number);
                 return error == Errno.OK ? OptionValue.Put(ref value, number) : error;
@@ -224,6 +234,9 @@ internal sealed partial class TcpProto
             case TcpOption.FastOpenNoCookie:
                 number = Flag(sk.FastOpen is { NoCookie: true });
                 break;
+            case TcpOption.SaveSyn:
+                number = rare?.SaveSyn ?? 0;
+                break;
             case TcpOption.Inq:
                 number = Flag(rare is { ReportInq: true });
                 break;
@@ -264,6 +277,18 @@ internal sealed partial class TcpProto
         sk.LockSock(ref context);
         FastOpenOf(sk).Keys = keys;
         sk.ReleaseSock(context.Cpu);
+        return Errno.OK;
+    }
+
+    // Read once: the bytes are gone then; nothing if there are none. Linux: TCP_SAVED_SYN of do_tcp_getsockopt.
+    private static Errno TakeSavedSyn(TcpSock sk, ref Span<byte> value)
+    {
+        ReadOnlySpan<byte> syn = sk.Rare?.SavedSyn;
+        if (value.Length < syn.Length)
+            return Errno.EINVAL;
+        OptionValue.Put(ref value, syn);
+        if (sk.Rare is { } rare)
+            rare.SavedSyn = null;
         return Errno.OK;
     }
 
