@@ -37,12 +37,9 @@ internal sealed class NetFamilies
         return Interlocked.CompareExchange(ref _families[family.Family], family, null) is null ? Errno.OK : Errno.EEXIST;
     }
 
-    /// <summary>Takes a family out. Creates that have found it already finish with it.</summary>
-    public void Unregister(int family)
-    {
-        if ((uint)family < Af.Max)
-            Interlocked.Exchange(ref _families[family], null);
-    }
+    /// <summary>Takes a family out, if it is there. Creates that have found it already finish with it.</summary>
+    public NetProtoFamily? Unregister(int family) =>
+        (uint)family < Af.Max ? Interlocked.Exchange(ref _families[family], null) : null;
 
     /// <summary>Makes a socket. Linux: sock_create, __sock_create.</summary>
     public Errno Create(ref TaskContext context, int family, int type, int protocol, Credentials credentials, SecurityPolicy security,

@@ -6,7 +6,6 @@ using System.Text;
 using Millrace.Inet;
 using Millrace.Tcp;
 using Millrace.Tracing;
-using Millrace.Wire;
 
 namespace Millrace.Tests.Syscalls;
 
