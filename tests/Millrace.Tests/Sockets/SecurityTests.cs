@@ -235,12 +235,12 @@ public sealed class SecurityTests
         ValueTask<int> receiving = server.ReceiveAsync(buffer, TestContext.Current.CancellationToken);
         await client.SendAsync(buffer, cancel: TestContext.Current.CancellationToken);
         Assert.Equal(4, await receiving);
-        Assert.Equal(1, guard.Asked.FindAll(static a => a == "accept").Count);
-        Assert.Equal(1, guard.Asked.FindAll(static a => a == "connect").Count);
-        Assert.Equal(1, guard.Asked.FindAll(static a => a == "receive").Count);
-        Assert.Equal(1, guard.Asked.FindAll(static a => a == "send").Count);
+        Assert.Single(guard.Asked, static a => a == "accept");
+        Assert.Single(guard.Asked, static a => a == "connect");
+        Assert.Single(guard.Asked, static a => a == "receive");
+        Assert.Single(guard.Asked, static a => a == "send");
         guard.Denied = "receive";
-        var denied = await Assert.ThrowsAsync<System.Net.Sockets.SocketException>(async () => await server.ReceiveAsync(buffer));
+        var denied = await Assert.ThrowsAsync<System.Net.Sockets.SocketException>(async () => await server.ReceiveAsync(buffer, TestContext.Current.CancellationToken));
         Assert.Equal(System.Net.Sockets.SocketError.AccessDenied, denied.SocketErrorCode);
     }
 }
