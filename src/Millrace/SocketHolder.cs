@@ -34,8 +34,11 @@ internal sealed class SocketHolder(SocketFace face, Socket socket)
         face.Cpus.Leave(ref context);
     }
 
-    /// <summary>What a call's error becomes: whoever waits on an object that is disposed of learns that, whatever the call says.</summary>
-    public Errno Judge(Errno error) => error != Errno.OK && socket.IsAbandoned ? Errno.ECANCELED : error;
+    /// <summary>
+    /// What a blocked call came to: if its object was disposed of under it, then, whatever the call says, what System.Net.Sockets makes
+    /// of that.
+    /// </summary>
+    public SysResult Judge(SysResult result, Errno ifDisposed) => result.Value <= 0 && socket.IsAbandoned ? ifDisposed : result;
 
     public IPEndPoint? Name(bool peer)
     {
@@ -73,10 +76,12 @@ internal sealed class SocketHolder(SocketFace face, Socket socket)
         Check(call.Error != Errno.OK ? call.Error : socket.Bind(ref call.Context, bytes[..SockAddr.From(local).Write(bytes)]));
     }
 
+    /// <summary>Nothing if the connection is over already.</summary>
     public void Shutdown(int how)
     {
         using FileCall call = Call();
-        Check(call.Error != Errno.OK ? call.Error : socket.Shutdown(ref call.Context, how));
+        Errno error = call.Error != Errno.OK ? call.Error : socket.Shutdown(ref call.Context, how);
+        Check(error == Errno.ENOTCONN ? Errno.OK : error);
     }
 
     /// <summary>

@@ -122,7 +122,7 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
 
     /// <summary>
     /// Closes the connection: what is queued is still sent, then a FIN. Calls that wait on it end with
-    /// <see cref="SocketError.OperationAborted"/>.
+    /// <see cref="SocketError.OperationAborted"/>, blocked ones with <see cref="SocketError.ConnectionAborted"/>.
     /// </summary>
     public void Dispose() => _holder.Dispose();
 
@@ -139,7 +139,7 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
         ObjectDisposedException.ThrowIf(call.Error != Errno.OK, this);
         var message = new MsgHdr { Iter = new IoIter(buffer), Flags = flags };
         SysResult result = _holder.Socket.ReceiveMessage(ref call.Context, ref message);
-        return _holder.Socket.IsAbandoned ? Errno.ECANCELED : result;
+        return _holder.Judge(result, Errno.ECONNABORTED);
     }
 
     internal SysResult SendCore(ReadOnlySpan<byte> data, MessageFlags flags, CancellationToken cancel)
@@ -152,7 +152,7 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
             var message = new MsgHdr { Iter = IoIter.ForReading(data[sent..]), Flags = flags };
             SysResult result = _holder.Socket.SendMessage(ref call.Context, ref message);
             if (result.IsError)
-                return _holder.Judge(result.Error);
+                return _holder.Judge(result, Errno.ECONNABORTED);
             sent += result.Value;
         }
         while (sent < data.Length);

@@ -58,7 +58,7 @@ public sealed class TcpListener : IDisposable, IAsyncDisposable
             return new TcpConnection(_holder.Face, socket);
         if (error == Errno.EINTR)
             throw new OperationCanceledException(cancel);
-        throw _holder.Judge(error).ToException();
+        throw _holder.Judge(error, ifDisposed: Errno.EINTR).Error.ToException();
     }
 
     /// <summary>Takes a connection, without blocking a thread.</summary>
@@ -79,7 +79,8 @@ public sealed class TcpListener : IDisposable, IAsyncDisposable
     }
 
     /// <summary>
-    /// Stops listening: connections that nobody has accepted are reset; calls that wait end with <see cref="SocketError.OperationAborted"/>.
+    /// Stops listening: connections that nobody has accepted are reset; calls that wait end with <see cref="SocketError.OperationAborted"/>,
+    /// blocked ones with <see cref="SocketError.Interrupted"/>.
     /// </summary>
     public void Dispose() => _holder.Dispose();
 

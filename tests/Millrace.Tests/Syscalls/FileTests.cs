@@ -1,7 +1,6 @@
 using System;
 using System.Net;
 using System.Threading;
-using Millrace.Inet;
 using Millrace.Wire;
 
 namespace Millrace.Tests.Syscalls;
