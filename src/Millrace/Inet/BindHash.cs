@@ -40,10 +40,20 @@ internal readonly record struct BindOwner(
     }
 }
 
+/// <summary>The owners of a port who agree in everything, and are counted together. Guarded by the port's lock.</summary>
+internal sealed class BindShare(BindBucket bucket, in BindOwner owner)
+{
+    public BindBucket Bucket { get; } = bucket;
+
+    public BindOwner Owner { get; } = owner;
+
+    public int Count { get; set; } = 1;
+}
+
 /// <summary>A local port and who has it. Linux: inet_bind_bucket.</summary>
 internal sealed class BindBucket(ushort port)
 {
-    private Slot[] _owners = new Slot[1];
+    private BindShare[] _owners = new BindShare[1];
     private int _used;
 
     public ushort Port { get; } = port;
@@ -53,19 +63,19 @@ internal sealed class BindBucket(ushort port)
     /// <summary>Owners that chose the port by bind, rather than being given it by connect.</summary>
     public int BoundOwners { get; set; }
 
-    public void Add(in BindOwner owner)
+    public BindShare Add(in BindOwner owner)
     {
         for (int i = 0; i < _used; i++)
         {
             if (_owners[i].Owner == owner)
             {
                 _owners[i].Count++;
-                return;
+                return _owners[i];
             }
         }
         if (_used == _owners.Length)
             Array.Resize(ref _owners, 2 * _used);
-        _owners[_used++] = new Slot { Owner = owner, Count = 1 };
+        return _owners[_used++] = new BindShare(this, owner);
     }
 
     public void Remove(in BindOwner owner)
@@ -75,7 +85,10 @@ internal sealed class BindBucket(ushort port)
             if (_owners[i].Owner != owner)
                 continue;
             if (--_owners[i].Count == 0)
+            {
                 _owners[i] = _owners[--_used];
+                _owners[_used] = null!;
+            }
             return;
         }
         Debug.Fail("an owner leaves the port as what it is counted as");
@@ -103,12 +116,6 @@ internal sealed class BindBucket(ushort port)
         if (newcomer.ReuseAddr && other.ReuseAddr && other.Kind != BindKind.Listen)
             return relax && (asked || !sameGroup);
         return asked && sameGroup;
-    }
-
-    private struct Slot
-    {
-        public BindOwner Owner;
-        public int Count;
     }
 }
 
@@ -216,30 +223,26 @@ internal sealed class BindHash(Sysctls sysctls, Prng random)
         stripe.Unlock(cpu);
     }
 
-    /// <summary>A mini-sock takes the port over from the sock that it follows. Returns the bucket. Linux: inet_twsk_hashdance.</summary>
-    public BindBucket? TransferToTimeWait(Cpu cpu, InetConnectionSock sk, out BindOwner owner, out bool bound)
+    /// <summary>A mini-sock shares the port of the sock that it follows; null if that has none. Linux: inet_twsk_hashdance.</summary>
+    public BindShare? TransferToTimeWait(Cpu cpu, InetConnectionSock sk, out bool bound)
     {
-        owner = OwnerOf(sk, BindKind.TimeWait);
         bound = !sk.BoundByConnect;
         ref SpinLock32 stripe = ref LockOf(sk.LocalPort);
         stripe.Lock(cpu);
-        BindBucket? bucket = sk.BindBucket;
-        if (bucket is not null)
-        {
-            bucket.Add(owner);
-            if (bound)
-                bucket.BoundOwners++;
-        }
+        BindShare? share = sk.BindBucket?.Add(OwnerOf(sk, BindKind.TimeWait));
+        if (share is not null && bound)
+            share.Bucket.BoundOwners++;
         stripe.Unlock(cpu);
-        return bucket;
+        return share;
     }
 
     /// <summary>A mini-sock lets go of its port.</summary>
-    public void Release(Cpu cpu, BindBucket bucket, in BindOwner owner, bool bound)
+    public void Release(Cpu cpu, BindShare share, bool bound)
     {
+        BindBucket bucket = share.Bucket;
         ref SpinLock32 stripe = ref LockOf(bucket.Port);
         stripe.Lock(cpu);
-        bucket.Remove(owner);
+        bucket.Remove(share.Owner);
         if (bound)
             bucket.BoundOwners--;
         stripe.Unlock(cpu);

@@ -141,7 +141,7 @@ internal sealed partial class TcpProto
     {
         TcpOptions options = TcpOptions.Parse(tcp.Options);
         listener.Hold();
-        var request = new TcpRequestSock(this)
+        var request = new TcpRequestSock
         {
             Listener = listener,
             LocalAddr = local,
@@ -156,7 +156,6 @@ internal sealed partial class TcpProto
             HasSack = options.SackPermitted && Sysctls.TcpSack,
             HasWindowScaling = options.WindowScale >= 0 && Sysctls.TcpWindowScaling,
             SynTos = IpHeaders.DsField(skb),
-            Timeout = TcpConstants.TimeoutInit,
         };
         cpu.Trace(Tp.inet_reqsk_alloc, request);
         if (listener.Rare is { SaveSyn: > 0 })
@@ -203,8 +202,8 @@ internal sealed partial class TcpProto
             return false;
         }
         cpu.Trace(Tp.inet_ehash_insert, request);
-        request.Arm(cpu, Timers, cpu.Now + request.Timeout);
-        cpu.Trace(Tp.timer_start, request, 0, request.Timeout.Value);
+        request.Arm(cpu, Timers, cpu.Now + TcpRequestSock.Timeout);
+        cpu.Trace(Tp.timer_start, request, 0, TcpRequestSock.Timeout.Value);
         listener.AcceptQueue!.AddPending();
         return true;
     }
@@ -270,7 +269,7 @@ internal sealed partial class TcpProto
     }
 
     private Micros RequestTimeout(TcpRequestSock request) =>
-        Micros.Min(request.Timeout << request.Timeouts, Micros.FromMilliseconds(Sysctls.TcpRtoMaxMs));
+        Micros.Min(TcpRequestSock.Timeout << request.Timeouts, Micros.FromMilliseconds(Sysctls.TcpRtoMaxMs));
 
     // Linux: tcp_rtx_synack.
     public void ResendSynAck(Cpu cpu, TcpRequestSock request)

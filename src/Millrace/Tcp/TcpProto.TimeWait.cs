@@ -57,7 +57,7 @@ internal sealed partial class TcpProto
     private void HashDance(Cpu cpu, TcpSock sk, TcpTimeWaitSock tw, Micros timeout)
     {
         cpu.Trace(Tp.inet_twsk_hashdance, sk);
-        tw.BindBucket = Binds.TransferToTimeWait(cpu, sk, out tw.BindOwner, out tw.BoundByBind);
+        tw.Port = Binds.TransferToTimeWait(cpu, sk, out tw.BoundByBind);
         tw.Publish(1);
         Established.TryReplace(cpu, sk, tw);
         cpu.Mib.Inc(timeout <= Micros.FromSeconds(4) ? Mib.TcpExtTWKilled : Mib.TcpExtTW);
@@ -70,9 +70,9 @@ internal sealed partial class TcpProto
     {
         cpu.Trace(Tp.inet_twsk_kill, tw);
         Established.Remove(cpu, tw);
-        if (tw.BindBucket is { } bucket)
-            Binds.Release(cpu, bucket, tw.BindOwner, tw.BoundByBind);
-        tw.BindBucket = null;
+        if (tw.Port is { } port)
+            Binds.Release(cpu, port, tw.BoundByBind);
+        tw.Port = null;
         tw.Put(cpu);
     }
 

@@ -11,7 +11,7 @@ namespace Millrace.Tcp;
 /// table in the place that the connection will have.
 /// </summary>
 /// <remarks>Linux: tcp_request_sock, inet_request_sock, request_sock. Guarded by its own lock, because ACKs meet it without the listener's.</remarks>
-internal sealed class TcpRequestSock(TcpProto tcp) : SockCommon
+internal sealed class TcpRequestSock : SockCommon
 {
     public TcpSock Listener = null!;
 
@@ -26,7 +26,6 @@ internal sealed class TcpRequestSock(TcpProto tcp) : SockCommon
     /// <summary>When the SYN-ACK was first sent; 0 if never. Linux: snt_synack.</summary>
     public Micros SynAckSent;
     public Micros LastOutOfWindowAck = Micros.Never;
-    public Micros Timeout;
 
     public int WndClamp;
     public ushort Mss;
@@ -43,12 +42,13 @@ internal sealed class TcpRequestSock(TcpProto tcp) : SockCommon
     /// <summary>The handshake's ACK has come and was ignored: DEFER_ACCEPT, or a full queue. Linux: acked.</summary>
     public bool Acked;
 
-    /// <summary>Its place in the listener's count is given up. Set once, by whoever takes it out of the table.</summary>
-    public bool Removed;
     public byte[]? SavedSyn;
     public Route? Route;
 
-    public AfOps AfOps => tcp.AfOpsOf(RemoteAddr);
+    public AfOps AfOps => Listener.Tcp.AfOpsOf(RemoteAddr);
+
+    /// <summary>The first wait for an answer to the SYN-ACK; each later one is twice as long. Linux: timeout.</summary>
+    public static Micros Timeout => TcpConstants.TimeoutInit;
 
     public void SetState() => StoreState(TcpState.NewSynRecv);
 
@@ -58,7 +58,7 @@ internal sealed class TcpRequestSock(TcpProto tcp) : SockCommon
     internal override void Fire(Cpu cpu)
     {
         cpu.Trace(Tp.reqsk_timer_handler, this);
-        tcp.OnRequestTimer(cpu, this);
+        Listener.Tcp.OnRequestTimer(cpu, this);
         Put(cpu);
     }
 

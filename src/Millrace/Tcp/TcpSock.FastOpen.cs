@@ -27,7 +27,7 @@ internal sealed partial class TcpSock
         // The window of a SYN is never scaled. RFC 7323 §2.2.
         Snd.Wnd = Snd.MaxWnd = tcp.Window;
         RefreshTime(cpu);
-        ResetWriteTimer(cpu, TimerEvent.Retransmit, request.Timeout, RtoMax);
+        ResetWriteTimer(cpu, TimerEvent.Retransmit, TcpRequestSock.Timeout, RtoMax);
         InitTransfer(cpu);
         Rcv.Nxt = skb.Tcp.Seq + 1;
         TakeSynData(cpu, skb, tcp.HeaderLength);
@@ -80,7 +80,7 @@ internal sealed partial class TcpSock
         NoteRto(cpu);
         if (Recovery!.Undo.FirstRetransmit == 0)
             Recovery.Undo.FirstRetransmit = Math.Max(Time.Value, 1);
-        ResetWriteTimer(cpu, TimerEvent.Retransmit, request.Timeout << request.Timeouts, RtoMax);
+        ResetWriteTimer(cpu, TimerEvent.Retransmit, TcpRequestSock.Timeout << request.Timeouts, RtoMax);
     }
 
     // The handshake is over at last. Linux: tcp_rcv_synrecv_state_fastopen.

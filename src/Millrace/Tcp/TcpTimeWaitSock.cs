@@ -18,9 +18,8 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
     public int TsRecentStamp;
     public Micros LastOutOfWindowAck = Micros.Never;
 
-    /// <summary>The owner of the port, as the mini-sock counts.</summary>
-    public Inet.BindBucket? BindBucket;
-    public Inet.BindOwner BindOwner;
+    /// <summary>The port, as the mini-sock counts there. Linux: tw_tb.</summary>
+    public Inet.BindShare? Port;
     public bool BoundByBind;
 
     /// <summary>FIN_WAIT2 while the peer's FIN is still to come, then TIME_WAIT. Linux: tw_substate.</summary>
@@ -31,8 +30,12 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
     /// <summary>The mini-sock's end has been decided. Guarded by the death row's lock.</summary>
     public bool IsDead;
 
-    /// <summary>When it ends. Linux: tw_timer.expires.</summary>
-    public Micros Deadline;
+    /// <summary>When it ends; the node's own field, since the row sorts by it. Linux: tw_timer.expires.</summary>
+    public Micros Deadline
+    {
+        get => new(Expires);
+        set => Expires = value.Value;
+    }
 
     public bool HasTimestamps => TsRecentStamp != 0;
 

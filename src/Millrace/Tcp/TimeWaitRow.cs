@@ -130,8 +130,7 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
     private void Place(TcpTimeWaitSock tw, Micros deadline)
     {
         tw.Deadline = deadline;
-        int slot = (int)(SlotOf(tw) % Slots);
-        tw.Expires = slot;
+        int slot = IndexOf(tw);
         tw.Prev = null;
         tw.Next = _slots[slot];
         if (tw.Next is not null)
@@ -140,12 +139,14 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         tw.IsQueued = true;
     }
 
+    private static int IndexOf(TcpTimeWaitSock tw) => (int)(SlotOf(tw) % Slots);
+
     private void Unlink(TcpTimeWaitSock tw)
     {
-        Debug.Assert(tw.Prev is not null || _slots[tw.Expires] == tw, "a queued mini-sock stands in its slot");
+        Debug.Assert(tw.Prev is not null || _slots[IndexOf(tw)] == tw, "a queued mini-sock stands in its slot");
         tw.IsQueued = false;
         if (tw.Prev is null)
-            _slots[tw.Expires] = tw.Next;
+            _slots[IndexOf(tw)] = tw.Next;
         else
             tw.Prev.Next = tw.Next;
         if (tw.Next is not null)
