@@ -236,7 +236,8 @@ public sealed class SystemSocketsTests
         });
 
         Assert.Equal(await Receive(SystemPair), await Receive(() => OurPair(stack)));
-        Assert.Equal(await Send(SystemPair), await Send(() => OurPair(stack)));
+        // There it is sometimes ConnectionReset, by a race that is the kernel's.
+        Assert.Equal("SocketException ConnectionAborted", await Send(() => OurPair(stack)));
     }
 
     [Fact]
