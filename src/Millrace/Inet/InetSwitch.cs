@@ -60,6 +60,11 @@ internal sealed class InetFamily(int family, InetSwitch kinds, Sysctls sysctls, 
         sk.Credentials = credentials;
         sk.ResetSourceAddr();
         sk.RemoteAddr = sk.SourceAddr;
+        if (family == Af.Inet6)
+        {
+            sk.SetInet(InetFlags.V6Only, sysctls.BindV6Only);
+            sk.SetInet(InetFlags.AutoFlowLabel, sysctls.AutoFlowLabels is 1 or 3);
+        }
         sk.PathMtuDiscovery = sysctls.IpNoPmtuDisc != 0 ? PathMtuDiscovery.Dont : PathMtuDiscovery.Want;
         sk.SeedIpId(ids.Next(IpAddr.Any4, IpAddr.Any4, 0));
         sk.InitData(cpu, socket, sysctls.RmemDefault, sysctls.WmemDefault);

@@ -26,9 +26,7 @@ internal sealed unsafe class Ip6Output(RoutingTable routes, Sysctls sysctls, Sip
         }
         byte hops = sk.HopLimit >= 0 ? (byte)sk.HopLimit : DefaultHopLimit(route);
         byte trafficClass = (byte)((sk.TrafficClass & ~3) | (skb.Tcp.DsField & 3));
-        if (sk.FlowLabel == 0 && sk.HasInet(InetFlags.AutoFlowLabel))
-            sk.FlowLabel = AutoLabel(sk.SourceAddr, sk.RemoteAddr, (uint)sk.LocalPort << 16 | sk.RemotePort);
-        PushHeader(skb, trafficClass, sk.FlowLabel, hops, IpProtocol.Tcp, sk.SourceAddr, sk.RemoteAddr);
+        PushHeader(skb, trafficClass, LabelOf(sk), hops, IpProtocol.Tcp, sk.SourceAddr, sk.RemoteAddr);
         skb.Priority = sk.Priority;
         skb.Mark = sk.Mark;
         return Output(cpu, route, skb);
@@ -50,6 +48,22 @@ internal sealed unsafe class Ip6Output(RoutingTable routes, Sysctls sysctls, Sip
         PushHeader(skb, flow.Tos, flow.FlowLabel, hops, flow.Protocol, source, flow.Destination);
         skb.Mark = flow.Mark;
         Output(cpu, route, skb);
+    }
+
+    // Linux: ip6_make_flowlabel, ip6_autoflowlabel.
+    private uint LabelOf(InetSock sk)
+    {
+        bool wanted = sysctls.AutoFlowLabels switch
+        {
+            0 => false,
+            3 => true,
+            _ => sk.HasInet(InetFlags.AutoFlowLabel),
+        };
+        if (!wanted)
+            return 0;
+        if (sk.FlowLabel == 0)
+            sk.FlowLabel = AutoLabel(sk.SourceAddr, sk.RemoteAddr, (uint)sk.LocalPort << 16 | sk.RemotePort);
+        return sk.FlowLabel;
     }
 
     /// <summary>A label that tells nothing of the flow, and is never 0. RFC 6437 §3.</summary>

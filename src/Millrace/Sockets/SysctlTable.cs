@@ -114,6 +114,9 @@ internal static class SysctlTable
         Flag("net.ipv4.tcp_window_scaling", static s => s.TcpWindowScaling, static (s, v) => s.TcpWindowScaling = v),
         new NumberSysctl("net.ipv4.tcp_wmem", static s => Row(s.TcpWmem), static (s, v) => Done(s.TcpWmem = Triple(v)), 1, Int),
         Flag("net.ipv4.tcp_workaround_signed_windows", static s => s.TcpWorkaroundSignedWindows, static (s, v) => s.TcpWorkaroundSignedWindows = v),
+
+        Number("net.ipv6.auto_flowlabels", static s => s.AutoFlowLabels, static (s, v) => s.AutoFlowLabels = (int)v, 0, 3),
+        Flag("net.ipv6.bindv6only", static s => s.BindV6Only, static (s, v) => s.BindV6Only = v),
     ];
 
     private static readonly FrozenDictionary<string, Sysctl> s_byName = All.ToFrozenDictionary(static s => s.Name, StringComparer.Ordinal);

@@ -123,6 +123,14 @@ public sealed class Sysctls
         return Errno.OK;
     }
 
+    // ---- net.ipv6 ----
+
+    /// <summary>net.ipv6.bindv6only: new IPv6 sockets have IPV6_V6ONLY.</summary>
+    public bool BindV6Only { get; set; }
+
+    /// <summary>net.ipv6.auto_flowlabels: 0 never, 1 unless a socket will not, 2 if a socket asks, 3 always.</summary>
+    public int AutoFlowLabels { get; set; } = 1;
+
     // ---- net.ipv4.tcp_* ----
 
     /// <summary>net.ipv4.tcp_timestamps: 0 off, 1 with a random offset for each connection, 2 without.</summary>

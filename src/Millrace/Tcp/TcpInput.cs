@@ -334,7 +334,7 @@ internal sealed partial class TcpProto
             return;
         }
         // RFC 1122 §4.2.3.9: an established connection is not ended by hearsay.
-        if (sk.HasInet(InetFlags.RecvErr) && !sk.Lock.IsOwned)
+        if (sk.HasInet(error.IsV6 ? InetFlags.RecvErr6 : InetFlags.RecvErr) && !sk.Lock.IsOwned)
         {
             sk.Error = errno;
             sk.ErrorReport(cpu);

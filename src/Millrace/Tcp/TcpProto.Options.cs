@@ -53,16 +53,6 @@ internal sealed partial class TcpProto
                 Rare(sk).KeepAliveTime = Micros.FromSeconds(number);
                 sk.OnKeepAliveTimeChanged(cpu);
                 return Errno.OK;
-            case TcpOption.KeepIntvl:
-                if (number is < 1 or > MaxKeepIntvl)
-                    return Errno.EINVAL;
-                Rare(sk).KeepAliveInterval = Micros.FromSeconds(number);
-                return Errno.OK;
-            case TcpOption.KeepCnt:
-                if (number is < 1 or > MaxKeepCnt)
-                    return Errno.EINVAL;
-                Rare(sk).KeepAliveProbes = (byte)number;
-                return Errno.OK;
             case TcpOption.SynCnt:
                 if (number is < 1 or > MaxSynCnt)
                     return Errno.EINVAL;
@@ -80,11 +70,6 @@ internal sealed partial class TcpProto
                 return sk.SetWindowClamp(number);
             case TcpOption.QuickAck:
                 SetQuickAck(cpu, sk, number);
-                return Errno.OK;
-            case TcpOption.ThinLinearTimeouts:
-                if (number is < 0 or > 1)
-                    return Errno.EINVAL;
-                Rare(sk).ThinLinearTimeouts = number != 0;
                 return Errno.OK;
             case TcpOption.UserTimeout:
                 if (number < 0)
@@ -106,6 +91,31 @@ internal sealed partial class TcpProto
                 if (number is < 0 or > 1 || sk.State is not (TcpState.Close or TcpState.Listen))
                     return Errno.EINVAL;
                 FastOpenOf(sk).NoCookie = number != 0;
+                return Errno.OK;
+            default:
+                return SetRare(sk, option, number);
+        }
+    }
+
+    // Options that most connections never have.
+    private static Errno SetRare(TcpSock sk, int option, int number)
+    {
+        switch (option)
+        {
+            case TcpOption.KeepIntvl:
+                if (number is < 1 or > MaxKeepIntvl)
+                    return Errno.EINVAL;
+                Rare(sk).KeepAliveInterval = Micros.FromSeconds(number);
+                return Errno.OK;
+            case TcpOption.KeepCnt:
+                if (number is < 1 or > MaxKeepCnt)
+                    return Errno.EINVAL;
+                Rare(sk).KeepAliveProbes = (byte)number;
+                return Errno.OK;
+            case TcpOption.ThinLinearTimeouts:
+                if (number is < 0 or > 1)
+                    return Errno.EINVAL;
+                Rare(sk).ThinLinearTimeouts = number != 0;
                 return Errno.OK;
             case TcpOption.SaveSyn:
                 if (number is < 0 or > 2)

@@ -2,9 +2,12 @@ using System;
 using System.Collections.Generic;
 using System.Net;
 using System.Threading;
+using Millrace.Buffers;
+using Millrace.Devices;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Tcp;
+using Millrace.Wire;
 
 namespace Millrace.Tests.Syscalls;
 
@@ -185,6 +188,21 @@ internal sealed class CallBench : IDisposable
         BitConverter.TryWriteBytes(value, milliseconds / 1000L);
         BitConverter.TryWriteBytes(value[8..], milliseconds % 1000 * 1000L);
         Ok(P.SetSockOpt(fd, SolSocket, option, value));
+    }
+
+    /// <summary>Lets the machine receive an IP packet from its loopback, whatever stands around that.</summary>
+    public void Inject(byte[] packet)
+    {
+        Cpu cpu = Stack.Cpus.Acquire();
+        SkBuff skb = cpu.AllocSkb();
+        cpu.AppendCopy(skb, packet);
+        skb.Protocol = packet[0] >> 4 == 4 ? EtherType.Ipv4 : EtherType.Ipv6;
+        cpu.BhDisable();
+        NetDevice lo = Stack.Devices.ByName("lo")!;
+        skb.IfIndex = lo.IfIndex;
+        lo.DeliverUp(cpu, skb);
+        cpu.BhEnable();
+        Stack.Cpus.Release(cpu);
     }
 
     public SysResult Get(int fd, int level, int option)

@@ -428,6 +428,72 @@ public sealed class OptionEffectTests
         Assert.Equal(expected, k.P.Connect(k.Tcp(), CallBench.Loopback(8080)).Error);
     });
 
+    // What a router says of a packet that it cannot deliver.
+    private static byte[] HostUnreachable(byte[] packet)
+    {
+        bool v6 = packet[0] >> 4 == 6;
+        byte[] quoted = packet[..(v6 ? 60 : 40)];
+        byte[] error = [.. packet[..(v6 ? 40 : 20)], v6 ? (byte)1 : (byte)3, v6 ? (byte)3 : (byte)1, 0, 0, 0, 0, 0, 0, .. quoted];
+        int at = v6 ? 40 : 20, length = error.Length - at;
+        if (v6)
+        {
+            error[6] = 58;
+            (error[4], error[5]) = (0, (byte)length);
+            byte[] pseudo = [.. error[8..40], 0, 0, 0, (byte)length, 0, 0, 0, 58, .. error[at..]];
+            (error[at + 2], error[at + 3]) = Sum(pseudo);
+            return error;
+        }
+        error[9] = 1;
+        (error[2], error[3]) = (0, (byte)error.Length);
+        (error[10], error[11]) = (0, 0);
+        (error[10], error[11]) = Sum(error[..20]);
+        (error[at + 2], error[at + 3]) = Sum(error[at..]);
+        return error;
+    }
+
+    private static (byte High, byte Low) Sum(byte[] bytes)
+    {
+        uint sum = 0;
+        for (int i = 0; i < bytes.Length; i += 2)
+            sum += (uint)(bytes[i] << 8 | (i + 1 < bytes.Length ? bytes[i + 1] : 0));
+        while (sum > 0xffff)
+            sum = (sum & 0xffff) + (sum >> 16);
+        return ((byte)(~sum >> 8), (byte)~sum);
+    }
+
+    [Theory]
+    [InlineData(false, 0, Errno.OK)]
+    [InlineData(false, 1, Errno.EHOSTUNREACH)]
+    [InlineData(true, 0, Errno.OK)]
+    [InlineData(true, 1, Errno.EHOSTUNREACH)]
+    public void With_recverr_an_established_connection_is_told_of_ICMP_errors(bool v6, int on, Errno expected) => CallBench.Run(k =>
+    {
+        int client = v6 ? Connect6(k, static _ => { }).Client : k.Pair().Client;
+        Set(k, client, v6 ? Ipv6 : Ip, v6 ? Ipv6Option.RecvErr : IpOption.RecvErr, on);
+        k.Stack.Impair("lo", new ImpairmentOptions { Loss = 1 });
+        PacketTap tap = PacketTap.On(k.Stack, "lo");
+        CallBench.Ok(k.Send(client, "unacknowledged"));
+        byte[] lost = tap.Sent[^1].Bytes;
+        Assert.Equal(14, tap.Sent[^1].Payload);
+        k.Inject(HostUnreachable(lost));
+        Assert.Equal((int)expected, k.Get(client, Socket, So.Error).Value);
+    });
+
+    [Fact]
+    public void The_settings_of_IPv6_are_the_defaults_of_new_sockets() => CallBench.Run(k =>
+    {
+        k.Stack.Sysctls["net.ipv6.bindv6only"] = "1";
+        Assert.Equal(1, k.Get(k.Tcp(CallBench.Inet6), Ipv6, Ipv6Option.V6Only).Value);
+        foreach ((string setting, int option, bool labelled) in new[] { ("0", 0, false), ("2", 0, false), ("1", 1, true), ("3", 1, true) })
+        {
+            k.Stack.Sysctls["net.ipv6.auto_flowlabels"] = setting;
+            Assert.Equal(option, k.Get(k.Tcp(CallBench.Inet6), Ipv6, Ipv6Option.AutoFlowLabel).Value);
+            PacketTap tap = PacketTap.On(k.Stack, "lo");
+            k.P.Connect(k.Tcp(CallBench.Inet6), new IPEndPoint(IPAddress.IPv6Loopback, 9));
+            Assert.Equal(labelled, tap.Sent[0].FlowLabel != 0);
+        }
+    });
+
     [Fact]
     public void Options_of_IPv6_are_not_there_on_an_IPv4_socket() => CallBench.Run(k =>
     {
