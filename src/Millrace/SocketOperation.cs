@@ -55,6 +55,9 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     /// <summary>What the call returns once the object that it was made on is disposed of.</summary>
     protected virtual SysResult WhenDisposed => Errno.ECANCELED;
 
+    /// <summary>What the call returns once it is cancelled; EAGAIN is an <see cref="OperationCanceledException"/>.</summary>
+    protected virtual SysResult WhenCancelled => Errno.EAGAIN;
+
     /// <summary>
     /// Whether there is something to try again for, asked once the entry stands on the queue: a waker that does not own the socket may
     /// have come between the attempt and that.
@@ -151,7 +154,11 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
             _result = socket.IsAbandoned ? WhenDisposed : Attempt(ref context, sk);
             waits = _result.Error == Errno.EAGAIN && TryWait();
             if (!waits)
+            {
+                if (_result.Error == Errno.EAGAIN)
+                    _result = WhenCancelled;
                 break;
+            }
             socket.Wait.Add(cpu, _entry, IsExclusive);
             Interlocked.MemoryBarrier();
         }

@@ -14,21 +14,47 @@ internal sealed class ReceiveOperation(OperationPool<ReceiveOperation> pool, int
 {
     private Memory<byte> _buffer;
     private MessageFlags _flags;
+    private int _received;
 
     public ValueTask<int> Run(ref TaskContext context, SocketFace face, Socket socket, Memory<byte> buffer, MessageFlags flags,
         bool forStream, CancellationToken cancel)
     {
         _buffer = buffer;
         _flags = flags | MessageFlags.DontWait;
+        _received = 0;
         short version = Version;
         return Start(ref context, face, socket, forStream, cancel) ? Finished() : new ValueTask<int>(this, version);
     }
 
     protected override SysResult Attempt(ref TaskContext context, Sock sk)
     {
-        var message = new MsgHdr { Iter = new IoIter(_buffer.Span), Flags = _flags };
+        return (_flags & (MessageFlags.WaitAll | MessageFlags.Peek)) == MessageFlags.WaitAll
+            ? ReceiveAll(ref context, sk)
+            : Receive(ref context, sk, _buffer.Span);
+    }
+
+    // What is received stays received: an end or an error that comes later is the next call's. A wake-up brings a part of the whole.
+    private SysResult ReceiveAll(ref TaskContext context, Sock sk)
+    {
+        while (_received < _buffer.Length && (_received == 0 || sk.Error == Errno.OK))
+        {
+            SysResult result = Receive(ref context, sk, _buffer.Span[_received..]);
+            if (result.Error == Errno.EAGAIN || (result.IsError && _received == 0))
+                return result;
+            if (result.IsError || result.Value == 0)
+                break;
+            _received += result.Value;
+        }
+        return _received;
+    }
+
+    private SysResult Receive(ref TaskContext context, Sock sk, Span<byte> space)
+    {
+        var message = new MsgHdr { Iter = new IoIter(space), Flags = _flags };
         return sk.Proto.ReceiveOwned(ref context, sk, ref message);
     }
+
+    protected override SysResult WhenCancelled => _received > 0 ? _received : Errno.EAGAIN;
 
     protected override int Convert(SysResult result) => result.Value;
 
@@ -151,12 +177,15 @@ internal sealed class AcceptOperation(OperationPool<AcceptOperation> pool, int i
     }
 }
 
-/// <summary>Waits for the end of a connection: the peer's FIN, or an error. It consumes neither data nor the error. Linux: POLLRDHUP.</summary>
+/// <summary>Waits for the end of a connection, of one direction or both. It consumes neither data nor error. Linux: POLLRDHUP, POLLHUP.</summary>
 internal sealed class HangUpOperation(OperationPool<HangUpOperation> pool, int index)
     : SocketOperation<bool>(index, PollEvents.Terminal, exclusive: false)
 {
-    public ValueTask<bool> Run(ref TaskContext context, SocketFace face, Socket socket, CancellationToken cancel)
+    private PollEvents _ends;
+
+    public ValueTask<bool> Run(ref TaskContext context, SocketFace face, Socket socket, bool bothDirections, CancellationToken cancel)
     {
+        _ends = bothDirections ? PollEvents.Hup : PollEvents.Hup | PollEvents.RdHup;
         short version = Version;
         return Start(ref context, face, socket, forStream: false, cancel) ? Finished() : new ValueTask<bool>(this, version);
     }
@@ -164,7 +193,7 @@ internal sealed class HangUpOperation(OperationPool<HangUpOperation> pool, int i
     protected override SysResult WhenDisposed => 0;
 
     protected override SysResult Attempt(ref TaskContext context, Sock sk) =>
-        (sk.Proto.Poll(context.Cpu, sk) & (PollEvents.Hup | PollEvents.RdHup)) != 0 ? 1 : Errno.EAGAIN;
+        (sk.Proto.Poll(context.Cpu, sk) & _ends) != 0 ? 1 : Errno.EAGAIN;
 
     protected override bool Convert(SysResult result) => result.Value != 0;
 

@@ -110,12 +110,18 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
     /// a receive will tell. False: it was disposed of here.
     /// </summary>
     /// <remarks>Linux: POLLRDHUP. Data that came before the end may still be there to be received.</remarks>
-    public ValueTask<bool> WaitForHangUpAsync(CancellationToken cancel = default)
+    public ValueTask<bool> WaitForHangUpAsync(CancellationToken cancel = default) => WaitForHangUpAsync(bothDirections: false, cancel);
+
+    /// <summary>As <see cref="WaitForHangUpAsync(CancellationToken)"/>.</summary>
+    /// <param name="bothDirections">
+    /// Whether the peer's end alone is none: it must have been answered by ours, or the connection have failed. Linux: POLLHUP.
+    /// </param>
+    public ValueTask<bool> WaitForHangUpAsync(bool bothDirections, CancellationToken cancel = default)
     {
         if (cancel.IsCancellationRequested)
             return ValueTask.FromCanceled<bool>(cancel);
         TaskContext context = _holder.Enter();
-        ValueTask<bool> ended = _holder.Face.HangUps.Rent().Run(ref context, _holder.Face, _holder.Socket, cancel);
+        ValueTask<bool> ended = _holder.Face.HangUps.Rent().Run(ref context, _holder.Face, _holder.Socket, bothDirections, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return ended;
     }
