@@ -20,7 +20,7 @@ namespace Millrace.AspNetCore;
 /// scheduler lies between.
 /// </summary>
 /// <remarks>
-/// <see cref="ConnectionClosed"/> fires, as with Kestrel's own sockets, when the peer has sent its FIN, when the connection fails, and
+/// <see cref="ConnectionClosed"/> fires, as with Kestrel's own sockets, when the peer has sent its FIN (unless half-close is allowed), when the connection fails, and
 /// when it is aborted or disposed of here. The output can be completed while input is read, and the other way round: a half-closed
 /// connection is open until both are.
 /// </remarks>
@@ -54,7 +54,7 @@ internal sealed class MillraceConnectionContext : ConnectionContext, IConnection
         Transport = new DuplexPipe(_input, output.Writer);
         Features = NewFeatures();
         _sending = SendAsync(output.Reader);
-        _watching = WatchAsync();
+        _watching = WatchAsync(options.AllowHalfClose);
     }
 
     public TcpConnection Connection { get; }
@@ -167,11 +167,11 @@ internal sealed class MillraceConnectionContext : ConnectionContext, IConnection
         }
     }
 
-    private async Task WatchAsync()
+    private async Task WatchAsync(bool allowHalfClose)
     {
         try
         {
-            await Connection.WaitForHangUpAsync().ConfigureAwait(false);
+            await Connection.WaitForHangUpAsync(bothDirections: allowHalfClose).ConfigureAwait(false);
         }
         catch (ObjectDisposedException)
         {

@@ -24,6 +24,13 @@ public sealed class MillraceTransportOptions
     public long? MaxWriteBufferSize { get; set; } = 64 * 1024;
 
     /// <summary>
+    /// Whether a client that has only ended its own direction still gets its answer, as one that pipes a request into nc -N expects.
+    /// Kestrel's sockets end such a connection, and that is how a handler that waits learns that its client has gone; with this it
+    /// learns it from a reset, once it sends.
+    /// </summary>
+    public bool AllowHalfClose { get; set; }
+
+    /// <summary>
     /// Which endpoints are the stack's; the others are left to the transports that were registered before. Null: all IP endpoints.
     /// </summary>
     public Func<IPEndPoint, bool>? Selects { get; set; }

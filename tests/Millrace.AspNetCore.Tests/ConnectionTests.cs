@@ -143,6 +143,23 @@ public sealed class ConnectionTests
     }
 
     [Fact]
+    public async Task Where_half_close_is_allowed_the_token_fires_when_both_have_ended()
+    {
+        using var stacks = new TwoStacks();
+        var (server, client, listener) = await AcceptAsync(stacks, new MillraceTransportOptions { AllowHalfClose = true });
+        await using var _ = listener;
+        var closed = new TaskCompletionSource();
+        server.ConnectionClosed.Register(closed.SetResult);
+        client.Shutdown(SocketShutdown.Send);
+        Assert.True((await server.Transport.Input.ReadAsync(Cancel)).IsCompleted);
+        Assert.False(closed.Task.IsCompleted);
+        await server.Transport.Output.CompleteAsync();
+        await closed.Task.WaitAsync(Cancel);
+        await server.DisposeAsync();
+        client.Dispose();
+    }
+
+    [Fact]
     public async Task A_flush_waits_while_the_peer_does_not_read_and_goes_on_when_it_does()
     {
         using var stacks = new TwoStacks();

@@ -145,6 +145,27 @@ public sealed class HttpTests
     }
 
     [Fact]
+    public async Task Where_half_close_is_allowed_a_client_that_has_ended_gets_its_whole_answer()
+    {
+        using var stacks = new TwoStacks();
+        var go = new TaskCompletionSource();
+        await using WebApplication app = await stacks.ServeAsync(app => app.MapGet("/", async (HttpContext context) =>
+        {
+            await go.Task.WaitAsync(Cancel);
+            await context.Response.Body.WriteAsync(new byte[5_000_000], Cancel);
+        }), configure: static transport => transport.AllowHalfClose = true);
+        await using TcpConnection connection = await stacks.ConnectAsync();
+        await connection.SendAsync("GET / HTTP/1.0\r\n\r\n"u8.ToArray(), cancel: Cancel);
+        connection.Shutdown(SocketShutdown.Send);
+        go.SetResult();
+        long received = 0;
+        byte[] buffer = new byte[65536];
+        while (await connection.ReceiveAsync(buffer, Cancel) is var n and > 0)
+            received += n;
+        Assert.InRange(received, 5_000_000, 5_001_000);
+    }
+
+    [Fact]
     public async Task A_server_that_aborts_resets_the_client_in_the_middle_of_a_body()
     {
         using var stacks = new TwoStacks();
