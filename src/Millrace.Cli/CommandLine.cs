@@ -23,6 +23,9 @@ internal static class CommandLine
 {
     public const int Success = 0, Failed = 1, BadUsage = 2, Interrupted = 130;
 
+    /// <summary>How long a command may take to end after Ctrl-C before the process ends without it.</summary>
+    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
+
     /// <summary>Parses and runs one command line.</summary>
     /// <param name="output">What a command reads as its <c>InvocationConfiguration.Output</c>.</param>
     /// <param name="cancel">Cancels the command, as Ctrl-C does.</param>
@@ -36,7 +39,13 @@ internal static class CommandLine
             Refuse(error, line, line.Errors[^1].Message);
             return BadUsage;
         }
-        var configuration = new InvocationConfiguration { Output = output, Error = error, EnableDefaultExceptionHandler = false };
+        var configuration = new InvocationConfiguration
+        {
+            Output = output,
+            Error = error,
+            EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = EndPatience,
+        };
         try
         {
             return await line.InvokeAsync(configuration, cancel);
@@ -60,6 +69,10 @@ internal static class CommandLine
     private static RootCommand Commands() => new("A TCP/IP stack in user space: trace it, serve and fetch over it, list its sockets.")
     {
         TraceCommand.Create(),
+        ServeCommand.Create(),
+        GetCommand.Create(),
+        NcCommand.Create(),
+        SsCommand.Create(),
     };
 
     // What the world can do to a command. Anything else is a bug, and shows its stack.

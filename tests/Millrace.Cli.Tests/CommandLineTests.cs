@@ -17,6 +17,25 @@ public sealed class CommandLineTests
     [InlineData("trace --bytes")]
     [InlineData("trace --bytes many")]
     [InlineData("trace --bytes -1")]
+    [InlineData("serve")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2 --http 80")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/33 --http 80")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24 --http 0")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24 --http 70000")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24 --http 80 --kernel-address 10.78.0.1")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24 --http 80 --kernel-address ten")]
+    [InlineData("serve --tun mr0 --address 10.77.0.2/24 --echo 7 --root /")]
+    [InlineData("get")]
+    [InlineData("get ftp://10.78.0.1/ --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("get file --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc 80 --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc 10.78.0.1 http --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc -l host 80 --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc -k 10.78.0.1 80 --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc -l -w 3 80 --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("nc -w 0 10.78.0.1 80 --tun mr1 --address 10.78.0.2/24")]
+    [InlineData("ss --pid 1 --socket /run/x")]
     [InlineData("trace --loss 1.5")]
     [InlineData("trace --loss heavy")]
     [InlineData("trace --delay -1")]
@@ -63,11 +82,25 @@ public sealed class CommandLineTests
     [Theory]
     [InlineData("--help", "trace")]
     [InlineData("trace --help", "--bytes")]
+    [InlineData("serve --help", "curl http://10.77.0.2:8080/")]
+    [InlineData("get --help", "sha256sum")]
+    [InlineData("nc --help", "nc -N 10.78.0.2 9000")]
+    [InlineData("ss --help", "millrace ss --pid")]
     public async Task Every_command_has_help(string line, string mentions)
     {
         (int code, string output, string error) = await Run(line.Split(' '));
         Assert.Equal(0, code);
         Assert.Contains(mentions, output, StringComparison.Ordinal);
         Assert.Empty(error);
+    }
+
+    [Fact]
+    public async Task A_socket_that_nobody_answers_at_is_one_line_and_exit_code_1()
+    {
+        var (code, output, error) = await Run("ss", "--socket", "/nonexistent/4711.sock");
+        Assert.Equal(1, code);
+        Assert.Empty(output);
+        Assert.StartsWith("millrace: nobody answers at /nonexistent/4711.sock", error, StringComparison.Ordinal);
+        Assert.Single(error.TrimEnd().Split('\n'));
     }
 }

@@ -23,7 +23,7 @@ internal sealed class KernelTheoryAttribute : TheoryAttribute
 /// <summary>What the machine must have.</summary>
 internal static class KernelSupport
 {
-    private static readonly string[] Programs = ["ip", "ss", "curl", "nc", "ping", "tshark"];
+    private static readonly string[] Programs = ["ip", "ss", "curl", "nc", "ping", "tshark", "python3"];
 
     /// <summary>Why the tests cannot run here; null if they can.</summary>
     public static string? Missing { get; } = Find();

@@ -1,0 +1,51 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Net.Sockets;
+using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace Millrace.Cli.Diagnostics;
+
+/// <summary>Asks a running command for its sockets.</summary>
+internal static class ReportClient
+{
+    /// <exception cref="CommandFailedException">Nobody answers there.</exception>
+    public static async Task<SocketReport> AskAsync(string path, CancellationToken cancel)
+    {
+        try
+        {
+            using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
+            await using var stream = new NetworkStream(socket);
+            return (await JsonSerializer.DeserializeAsync(stream, SocketReportJson.Default.SocketReport, cancel))!;
+        }
+        catch (Exception e) when (e is SocketException or IOException)
+        {
+            throw new CommandFailedException($"nobody answers at {path}: {e.Message}", e);
+        }
+        catch (Exception e) when (e is JsonException or ArgumentException)
+        {
+            throw new CommandFailedException($"{path} is no socket of millrace's: {e.Message}", e);
+        }
+    }
+
+    /// <summary>The socket of the one process that runs.</summary>
+    /// <exception cref="CommandFailedException">None runs, or more than one.</exception>
+    public static string FindOnly(string directory)
+    {
+        var alive = new List<int>();
+        foreach (int pid in RuntimeDirectory.Pids(directory))
+        {
+            if (Directory.Exists($"/proc/{pid}"))
+                alive.Add(pid);
+        }
+        return alive.Count switch
+        {
+            1 => RuntimeDirectory.SocketOf(directory, alive[0]),
+            0 => throw new CommandFailedException("no millrace serve, get or nc of this user is running"),
+            _ => throw new CommandFailedException($"several are running: choose one by --pid ({string.Join(", ", alive)})"),
+        };
+    }
+}
