@@ -1,13 +1,21 @@
 using System;
+using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Win32.SafeHandles;
+using Millrace.Inet;
 using Millrace.Linux;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Socket = System.Net.Sockets.Socket;
+using SocketType = System.Net.Sockets.SocketType;
 using OsProcess = System.Diagnostics.Process;
 
 namespace Millrace.Interop;
@@ -54,7 +62,7 @@ internal sealed partial class Lab : IAsyncDisposable
     public TunDevice Tun { get; }
 
     /// <summary>The reason that the stack was told when its device was lost.</summary>
-    public TaskCompletionSource<string> Lost { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public TaskCompletionSource<string> Lost { get; } = new();
 
     public static async Task<Lab> OpenAsync(Link link = Link.Offload, NetStackOptions? options = null, int mtu = 1500)
     {
@@ -72,7 +80,7 @@ internal sealed partial class Lab : IAsyncDisposable
         };
         TaskCompletionSource<string>? lost = null;
         TunDevice tun = stack.AddTun(Device, [TunSubnet.Parse("10.77.0.2/24"), TunSubnet.Parse("fd77::2/64")], tunOptions,
-            reason => lost!.SetResult(reason));
+            reason => lost!.TrySetResult(reason));
         var lab = new Lab(space, stack, tun);
         lost = lab.Lost;
         return lab;
@@ -112,6 +120,49 @@ internal sealed partial class Lab : IAsyncDisposable
         return socket;
     }
 
+    /// <summary>The states of our connections from or to this local port, in the table.</summary>
+    public TcpState[] OurStates(int port)
+    {
+        Cpu cpu = Stack.Cpus.Acquire();
+        var visitor = new StateCollector(port, []);
+        Stack.Tcp.Established.ForEach(cpu, ref visitor);
+        Stack.Cpus.Release(cpu);
+        return [.. visitor.States];
+    }
+
+    /// <summary>The states of the kernel's connections to this port of ours, as ss prints them.</summary>
+    public async Task<string[]> KernelStatesAsync(int port)
+    {
+        Outcome ss = (await RunAsync("ss", "-Htan", "dport", "=", $":{port}")).Succeeded("ss");
+        return [.. ss.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' ')[0])];
+    }
+
+    /// <summary>Waits for what must come, with nothing to wait on. A test that hangs here has failed.</summary>
+    public Task UntilAsync(Func<bool> condition) => UntilAsync(() => Task.FromResult(condition()));
+
+    /// <inheritdoc cref="UntilAsync(Func{bool})"/>
+    public async Task UntilAsync(Func<Task<bool>> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
+    {
+        for (int i = 0; i < 3000; i++)
+        {
+            if (await condition())
+                return;
+            await Task.Delay(10);
+        }
+        Assert.Fail($"never came: {what}");
+    }
+
+    private readonly struct StateCollector(int port, List<TcpState> states) : ISockVisitor
+    {
+        public List<TcpState> States => states;
+
+        public void Visit(Cpu cpu, SockCommon sk)
+        {
+            if (sk.LocalPort == port)
+                states.Add(sk.State);
+        }
+    }
+
     private T InSpace<T>(Func<T> body)
     {
         T result = default!;
@@ -137,7 +188,7 @@ internal sealed partial class Lab : IAsyncDisposable
     private void EnterSpace()
     {
         const int networkNamespace = 0x4000_0000;
-        using SafeFileHandle file = File.OpenHandle($"/run/netns/{Space}");
+        using SafeFileHandle file = System.IO.File.OpenHandle($"/run/netns/{Space}");
         if (SetNs((int)file.DangerousGetHandle(), networkNamespace) != 0)
             throw new IOException($"setns: {Marshal.GetLastPInvokeError()}");
     }
