@@ -11,19 +11,31 @@ namespace Millrace.Bench;
 /// <summary>All figures of a run.</summary>
 internal sealed class Results(IReadOnlyList<Workload> workloads)
 {
-    private readonly Dictionary<string, List<double>> _figures = workloads.ToDictionary(w => w.Name, _ => new List<double>());
+    private readonly Dictionary<string, List<Sample>> _samples = workloads.ToDictionary(w => w.Name, _ => new List<Sample>());
 
     public IReadOnlyList<Workload> Workloads => workloads;
 
-    public void Add(Workload workload, double figure) => _figures[workload.Name].Add(figure);
+    public void Add(Workload workload, Sample sample) => _samples[workload.Name].Add(sample);
 
-    public IReadOnlyList<double> Of(Workload workload) => _figures[workload.Name];
+    public IReadOnlyList<Sample> Of(Workload workload) => _samples[workload.Name];
 
-    public (double Median, double Least, double Most) Summary(Workload workload)
+    public Summary ByClock(Workload workload) => Summary.Of(_samples[workload.Name].Select(s => s.PerSecond));
+
+    public Summary ByCpu(Workload workload) => Summary.Of(_samples[workload.Name].Select(s => s.PerCpuSecond));
+}
+
+internal readonly record struct Summary(double Median, double Least, double Most)
+{
+    public static Summary Of(IEnumerable<double> figures)
     {
-        double[] sorted = [.. _figures[workload.Name].Order()];
-        return ((sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2, sorted[0], sorted[^1]);
+        double[] sorted = [.. figures.Order()];
+        return new Summary((sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2, sorted[0], sorted[^1]);
     }
+
+    public override string ToString() => $"{Figure(Median)} ({Figure(Least)} – {Figure(Most)})";
+
+    private static string Figure(double value) =>
+        value >= 1e6 ? (value / 1e6).ToString("F2", CultureInfo.InvariantCulture) + " M" : value.ToString("N0", CultureInfo.InvariantCulture);
 }
 
 /// <summary>Figures for people, for programs, and for the page.</summary>
@@ -35,12 +47,12 @@ internal static class Report
 
     public static string Table(Results results)
     {
-        var text = new StringBuilder("| workload | median | least – most | of the kernel's loopback |\n|---|---:|---:|---:|\n");
+        var text = new StringBuilder("| workload | unit | by the clock | beside the kernel | by the server's CPU time | beside the kernel |\n"
+            + "|---|---|---:|---:|---:|---:|\n");
         foreach (Workload w in results.Workloads)
         {
-            (double median, double least, double most) = results.Summary(w);
-            text.Append(CultureInfo.InvariantCulture,
-                $"| {w.Name} | {Figure(median)} {w.Unit} | {Figure(least)} – {Figure(most)} | {Ratio(results, w, median)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {w.Name} | {w.Unit} | {results.ByClock(w)} | {Ratio(results, w, results.ByClock)} ");
+            text.Append(CultureInfo.InvariantCulture, $"| {results.ByCpu(w)} | {Ratio(results, w, results.ByCpu)} |\n");
         }
         return text.ToString();
     }
@@ -51,7 +63,7 @@ internal static class Report
         machine = Machine(),
         rounds = options.Rounds,
         seconds = options.Seconds,
-        workloads = results.Workloads.Select(w => new { name = w.Name, unit = w.Unit, figures = results.Of(w) }),
+        workloads = results.Workloads.Select(w => new { name = w.Name, unit = w.Unit, perSecond = results.Of(w).Select(s => s.PerSecond), perCpuSecond = results.Of(w).Select(s => s.PerCpuSecond) }),
     }, s_indented);
 
     /// <summary>Replaces the page's figures, and leaves what people wrote around them.</summary>
@@ -66,15 +78,12 @@ internal static class Report
         System.IO.File.WriteAllText(page, text[..begin] + figures + text[end..]);
     }
 
-    private static string Ratio(Results results, Workload w, double median)
+    private static string Ratio(Results results, Workload w, Func<Workload, Summary> by)
     {
-        int colon = w.Name.IndexOf(": ", StringComparison.Ordinal);
-        Workload? peer = results.Workloads.FirstOrDefault(o => o.Name == "kernel loopback" + w.Name[colon..]);
-        return peer is null || peer == w ? "" : (median / results.Summary(peer).Median).ToString("F2", CultureInfo.InvariantCulture) + "×";
+        string mode = w.Name[w.Name.IndexOf(": ", StringComparison.Ordinal)..];
+        Workload? peer = results.Workloads.FirstOrDefault(o => o.Name == "kernel loopback" + mode);
+        return peer is null || peer == w ? "" : (by(w).Median / by(peer).Median).ToString("F2", CultureInfo.InvariantCulture) + "×";
     }
-
-    private static string Figure(double value) =>
-        value >= 1e6 ? (value / 1e6).ToString("F2", CultureInfo.InvariantCulture) + " M" : value.ToString("N0", CultureInfo.InvariantCulture);
 
     private static string Machine()
     {

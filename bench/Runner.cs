@@ -8,7 +8,7 @@ using OsProcess = System.Diagnostics.Process;
 namespace Millrace.Bench;
 
 /// <summary>One thing to measure: its name, its unit, and how one measurement is taken.</summary>
-internal sealed record Workload(string Name, string Unit, Func<Task<double>> MeasureAsync);
+internal sealed record Workload(string Name, string Unit, Func<Task<Sample>> MeasureAsync);
 
 /// <summary>
 /// Takes turns through all workloads, several rounds, ours and the kernel's in each, so that what disturbs the machine disturbs all
@@ -60,27 +60,24 @@ internal static class Runner
         {
             foreach ((string title, string kind) in new[] { ("TUN vnet_hdr", "vnet"), ("TUN plain", "plain"), ("TUN plain MTU 65535", "jumbo") })
             {
-                string? space = null;
+                Server? server = null;
                 foreach ((string name, string unit, string arguments) in s_modes)
                 {
                     if (options.Wants($"{title}: {name}"))
-                        space ??= await servers.StartStackAsync(kind);
-                    Add($"{title}: {name}", unit, () => KloadAsync(options, $"{arguments} -a {TunServer.Address}", space));
+                        server ??= await servers.StartStackAsync(kind);
+                    Add($"{title}: {name}", unit, () => KloadAsync(options, $"{arguments} -a {TunServer.Address}", server!));
                 }
             }
-            bool started = false;
+            Server? kernel = null;
             foreach ((string name, string unit, string arguments) in s_modes)
             {
-                if (options.Wants("kernel loopback: " + name) && !started)
-                {
-                    servers.StartKernel(options.Kload);
-                    started = true;
-                }
-                Add("kernel loopback: " + name, unit, () => KloadAsync(options, $"{arguments} -a 127.0.0.1 -B 127.0.1.", null));
+                if (options.Wants("kernel loopback: " + name))
+                    kernel ??= servers.StartKernel(options.Kload);
+                Add("kernel loopback: " + name, unit, () => KloadAsync(options, $"{arguments} -a 127.0.0.1 -B 127.0.1.", kernel!));
             }
         }
 
-        void Add(string name, string unit, Func<Task<double>> measure)
+        void Add(string name, string unit, Func<Task<Sample>> measure)
         {
             if (options.Wants(name))
                 workloads.Add(new Workload(name, unit, measure));
@@ -95,7 +92,7 @@ internal static class Runner
         {
             foreach (Workload workload in workloads)
             {
-                double figure = await workload.MeasureAsync();
+                Sample figure = await workload.MeasureAsync();
                 if (round > 0)
                     results.Add(workload, figure);
             }
@@ -104,22 +101,26 @@ internal static class Runner
         return results;
     }
 
-    private static async Task<double> WireAsync(string workload, RunOptions options)
+    private static async Task<Sample> WireAsync(string workload, RunOptions options)
     {
         string output = await CaptureAsync("taskset", "-c", "1", Environment.ProcessPath!, "exec", typeof(Runner).Assembly.Location, "wire", workload,
             options.Seconds.ToString(CultureInfo.InvariantCulture));
-        return double.Parse(output, CultureInfo.InvariantCulture);
+        return Sample.Parse(output);
     }
 
-    private static async Task<double> KloadAsync(RunOptions options, string arguments, string? space)
+    private static async Task<Sample> KloadAsync(RunOptions options, string arguments, Server server)
     {
-        string[] enter = space is null ? [] : ["ip", "netns", "exec", space];
-        string output = await CaptureAsync([.. enter, options.Kload, .. arguments.Split(' '), "-c", "0", "-w", "300",
+        const double warmUp = 0.3;
+        string[] enter = server.Space is { } space ? ["ip", "netns", "exec", space] : [];
+        TimeSpan before = server.CpuTime;
+        string output = await CaptureAsync([.. enter, options.Kload, .. arguments.Split(' '), "-c", "0", "-w", $"{warmUp * 1000}",
             "-t", options.Seconds.ToString(CultureInfo.InvariantCulture)]);
         foreach (string word in output.Split(' '))
         {
-            if (word.Split('=') is [("MB/s" or "rt/s" or "conn/s" or "cps"), var figure])
-                return double.Parse(figure, CultureInfo.InvariantCulture);
+            if (word.Split('=') is not [("MB/s" or "rt/s" or "conn/s"), var figure])
+                continue;
+            double rate = double.Parse(figure, CultureInfo.InvariantCulture);
+            return new Sample(rate, rate * (options.Seconds + warmUp) / (server.CpuTime - before).TotalSeconds);
         }
         throw new InvalidOperationException($"kload said: {output}");
     }
@@ -133,36 +134,54 @@ internal static class Runner
     }
 }
 
+/// <summary>A process that serves the load generator.</summary>
+/// <param name="Space">The network namespace from which it is reached; null: this one.</param>
+internal sealed record Server(OsProcess Process, string? Space)
+{
+    public TimeSpan CpuTime
+    {
+        get
+        {
+            Process.Refresh();
+            return Process.TotalProcessorTime;
+        }
+    }
+}
+
 /// <summary>The servers of one run, each in its own process, and the namespaces of their devices.</summary>
 internal sealed class Servers : IAsyncDisposable
 {
-    private readonly List<OsProcess> _processes = [];
-    private readonly List<string> _spaces = [];
+    private readonly List<Server> _servers = [];
 
-    public async Task<string> StartStackAsync(string kind)
+    public async Task<Server> StartStackAsync(string kind)
     {
         string space = $"mr-bench-{Environment.ProcessId}-{kind}";
         await Launch("ip", "netns", "add", space).WaitForExitAsync();
-        _spaces.Add(space);
-        OsProcess server = Launch("taskset", "-c", "1", Environment.ProcessPath!, "exec", typeof(Runner).Assembly.Location, "serve", space, kind);
-        _processes.Add(server);
-        if (await server.StandardOutput.ReadLineAsync() != "ready")
+        OsProcess process = Launch("taskset", "-c", "1", Environment.ProcessPath!, "exec", typeof(Runner).Assembly.Location, "serve", space, kind);
+        var server = new Server(process, space);
+        _servers.Add(server);
+        if (await process.StandardOutput.ReadLineAsync() != "ready")
             throw new InvalidOperationException($"the server for {kind} did not start");
-        return space;
+        return server;
     }
 
-    public void StartKernel(string kload) => _processes.Add(Launch(kload, "server", "-a", "127.0.0.1", "-c", "1"));
+    public Server StartKernel(string kload)
+    {
+        var server = new Server(Launch(kload, "server", "-a", "127.0.0.1", "-c", "1"), null);
+        _servers.Add(server);
+        return server;
+    }
 
     public async ValueTask DisposeAsync()
     {
-        foreach (OsProcess process in _processes)
+        foreach (Server server in _servers)
         {
-            process.Kill();
-            await process.WaitForExitAsync();
-            process.Dispose();
+            server.Process.Kill();
+            await server.Process.WaitForExitAsync();
+            server.Process.Dispose();
+            if (server.Space is { } space)
+                await Launch("ip", "netns", "del", space).WaitForExitAsync();
         }
-        foreach (string space in _spaces)
-            await Launch("ip", "netns", "del", space).WaitForExitAsync();
     }
 
     public static OsProcess Launch(params string[] command)

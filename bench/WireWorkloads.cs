@@ -1,6 +1,5 @@
 using System;
 using System.Diagnostics;
-using System.Globalization;
 using System.Net;
 using System.Threading;
 using System.Threading.Tasks;
@@ -14,10 +13,13 @@ internal static class WireWorkloads
 
     private static readonly IPEndPoint s_server = new(IPAddress.Parse("10.0.0.2"), 7000);
 
-    /// <summary>Runs one workload for as long as it is told, after a warm-up. Returns its figure: MB/s, or round trips a second.</summary>
+    /// <summary>
+    /// Runs one workload for as long as it is told, after a warm-up. Returns megabytes or round trips a second of the clock, and of the
+    /// processor's time.
+    /// </summary>
     public static string Run(string workload, double seconds)
     {
-        double figure = workload switch
+        Sample figure = workload switch
         {
             "bulk-checksums" => Bulk(offload: false, seconds),
             "bulk-super" => Bulk(offload: true, seconds),
@@ -25,11 +27,11 @@ internal static class WireWorkloads
             "ping-pong-blocking" => PingPongBlocking(seconds),
             _ => throw new ArgumentException($"unknown workload {workload}"),
         };
-        return figure.ToString("F1", CultureInfo.InvariantCulture);
+        return figure.ToString();
     }
 
     // One thread takes turns at both ends: it sends until there is no room, and receives until there is nothing.
-    private static double Bulk(bool offload, double seconds)
+    private static Sample Bulk(bool offload, double seconds)
     {
         using var pair = new Pair(new WireOptions { Offload = offload }, inline: false);
         byte[] data = new byte[ChunkBytes], buffer = new byte[ChunkBytes];
@@ -48,10 +50,10 @@ internal static class WireWorkloads
             }
             while (receiver.Recv(from, buffer, MessageFlags.DontWait) is { IsError: false } got)
                 received += got.Value;
-        }, () => received) / 1e6;
+        }, () => received / 1e6);
     }
 
-    private static double PingPongAsync(double seconds)
+    private static Sample PingPongAsync(double seconds)
     {
         using var pair = new Pair(new WireOptions { Offload = true }, inline: true);
         (TcpConnection client, TcpConnection server) = pair.Connect();
@@ -59,7 +61,7 @@ internal static class WireWorkloads
         bool stop = false;
         Task echo = EchoAsync(server);
         Task ping = PingAsync();
-        double rate = Watch(seconds, () => Volatile.Read(ref trips));
+        Sample rate = Watch(seconds, () => (double)Volatile.Read(ref trips));
         Volatile.Write(ref stop, true);
         ping.Wait();
         client.Dispose();
@@ -79,7 +81,7 @@ internal static class WireWorkloads
         }
     }
 
-    private static double PingPongBlocking(double seconds)
+    private static Sample PingPongBlocking(double seconds)
     {
         using var pair = new Pair(new WireOptions { Offload = true }, inline: false);
         (TcpConnection client, TcpConnection server) = pair.Connect();
@@ -92,7 +94,7 @@ internal static class WireWorkloads
         echo.Start();
         byte[] one = new byte[1];
         long trips = 0;
-        double rate = Measure(seconds, 64, () =>
+        Sample rate = Measure(seconds, 64, () =>
         {
             client.Send(one);
             client.Receive(one);
@@ -110,21 +112,17 @@ internal static class WireWorkloads
             await connection.SendAsync(one).ConfigureAwait(false);
     }
 
-    // Units a second, by the clock, looked at after every few steps.
-    private static double Measure(double seconds, int steps, Action step, Func<long> count)
+    // Looks at the clock after every few steps.
+    private static Sample Measure(double seconds, int steps, Action step, Func<double> count)
     {
         RunFor(WarmUp, steps, step);
-        long before = count(), start = Stopwatch.GetTimestamp();
-        RunFor(seconds, steps, step);
-        return (count() - before) / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return Sample.Of(count, () => RunFor(seconds, steps, step));
     }
 
-    private static double Watch(double seconds, Func<long> count)
+    private static Sample Watch(double seconds, Func<double> count)
     {
         Thread.Sleep(TimeSpan.FromSeconds(WarmUp));
-        long before = count(), start = Stopwatch.GetTimestamp();
-        Thread.Sleep(TimeSpan.FromSeconds(seconds));
-        return (count() - before) / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return Sample.Of(count, () => Thread.Sleep(TimeSpan.FromSeconds(seconds)));
     }
 
     // Long enough for the hot methods to be compiled twice.

@@ -135,13 +135,13 @@ public sealed class ClosingTests
             using Socket client = lab.KernelSocket();
             client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             client.Bind(from);
-            Task connected = client.ConnectAsync(at);
+            await client.ConnectAsync(at);
             using TcpConnection server = await listener.AcceptAsync();
-            await connected;
             server.Dispose();
             Assert.Equal(0, await client.ReceiveAsync(s_buffer));
             client.Dispose();
             await lab.UntilAsync(() => lab.OurStates(at.Port) is [TcpState.TimeWait]);
+            await lab.UntilAsync(async () => (await lab.KernelStatesAsync(at.Port)).Length == 0);
         }
     }
 

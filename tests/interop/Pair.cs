@@ -12,18 +12,16 @@ internal sealed record Pair(TcpConnection Ours, Socket Kernel) : IDisposable
     public static async Task<Pair> ByKernelAsync(Lab lab, bool v6 = false)
     {
         using TcpListener listener = lab.Stack.Listen(new IPEndPoint(v6 ? Lab.OurAddress6 : Lab.OurAddress, 0));
-        Task<Socket> client = lab.KernelConnectAsync(listener.LocalEndPoint!);
-        TcpConnection server = await listener.AcceptAsync();
-        return new Pair(server, await client);
+        Socket client = await lab.KernelConnectAsync(listener.LocalEndPoint!);
+        return new Pair(await listener.AcceptAsync(), client);
     }
 
     /// <summary>We connect to the kernel.</summary>
     public static async Task<Pair> ByUsAsync(Lab lab, bool v6 = false)
     {
         using Socket listener = lab.KernelListener(v6 ? Lab.KernelAddress6 : Lab.KernelAddress);
-        Task<Socket> server = listener.AcceptAsync();
         TcpConnection client = await lab.Stack.ConnectAsync((IPEndPoint)listener.LocalEndPoint!);
-        return new Pair(client, await server);
+        return new Pair(client, await listener.AcceptAsync());
     }
 
     public void KernelSend(ReadOnlySpan<byte> data)
