@@ -13,11 +13,14 @@ internal sealed unsafe class ScriptDevice : NetDevice
     private const int Headroom = 64;
 
     private readonly Queue<(byte[] Packet, Micros Time)> _sent = new();
+    private readonly int _segmentSize;
     private RxQueue? _rx;
 
-    public ScriptDevice(string name, int mtu)
+    /// <param name="segmentSize">Payload of the segments that a larger packet stands for; 0: every packet is one segment.</param>
+    public ScriptDevice(string name, int mtu, int segmentSize)
         : base(name, mtu)
     {
+        _segmentSize = segmentSize;
         Flags = DeviceFlags.PointToPoint;
         Features = DeviceFeatures.AllOffloads;
     }
@@ -72,8 +75,27 @@ internal sealed unsafe class ScriptDevice : NetDevice
         {
             int work = 0;
             for (; work < budget && _packets.TryDequeue(out byte[]? packet); work++)
-                device.Receive(cpu, Wrap(cpu, packet));
+            {
+                SkBuff skb = Wrap(cpu, packet);
+                MarkSegments(skb, device._segmentSize);
+                device.Receive(cpu, skb);
+            }
             return work;
+        }
+
+        // As a device with receive offload hands up what it has merged.
+        private static void MarkSegments(SkBuff skb, int size)
+        {
+            bool v6 = skb.Protocol == EtherType.Ipv6;
+            int ip = v6 ? Ipv6Header.Length : (skb.Data[0] & 15) * 4;
+            if (size == 0 || skb.LinearLength < ip + TcpHeader.MinLength || skb.Data[v6 ? 6 : 9] != IpProtocol.Tcp)
+                return;
+            int payload = skb.Length - ip - (skb.Data[ip + 12] >> 4) * 4;
+            if (payload <= size)
+                return;
+            skb.GsoType = v6 ? GsoType.TcpV6 : GsoType.TcpV4;
+            skb.GsoSize = (ushort)size;
+            skb.GsoSegs = (ushort)((payload + size - 1) / size);
         }
 
         private static SkBuff Wrap(Cpu cpu, byte[] packet)

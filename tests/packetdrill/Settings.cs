@@ -5,12 +5,15 @@ using System.Net;
 
 namespace Millrace.Packetdrill;
 
-/// <summary>What the runner tells the library about the script: <c>--so_flags=local=ADDRESS/BITS,mtu=BYTES</c>.</summary>
+/// <summary>What the runner tells the library about the script: <c>--so_flags=local=ADDRESS/BITS,mtu=BYTES,mss=BYTES</c>.</summary>
 internal sealed class Settings
 {
     public List<(IPAddress Address, int PrefixLength)> Local { get; } = [];
 
     public int Mtu { get; private set; } = 1500;
+
+    /// <summary>Payload of the segments that a larger packet of the script is made of; 0: it is one segment.</summary>
+    public int SegmentSize { get; private set; }
 
     /// <exception cref="FormatException">The flags are not of that form.</exception>
     public static Settings Parse(string? flags)
@@ -24,6 +27,8 @@ internal sealed class Settings
                 settings.Local.Add((IPAddress.Parse(value[0]), int.Parse(value[1], CultureInfo.InvariantCulture)));
             else if (pair is ["mtu", _])
                 settings.Mtu = int.Parse(value[0], CultureInfo.InvariantCulture);
+            else if (pair is ["mss", _])
+                settings.SegmentSize = int.Parse(value[0], CultureInfo.InvariantCulture);
             else
                 throw new FormatException($"The flag {flag} is not known.");
         }

@@ -32,7 +32,7 @@ internal sealed class World
     {
         _host.AdvanceTo(Start);
         Stack = new NetStack(new NetStackOptions { Seed = 1, Cpus = 2 }, _host, ownsHost: false, buffers: null);
-        Device = new ScriptDevice("tun0", settings.Mtu);
+        Device = new ScriptDevice("tun0", settings.Mtu, settings.SegmentSize);
         Stack.Devices.Add(Device);
         foreach ((IPAddress address, int prefixLength) in settings.Local)
             Stack.AddAddress(Device.Name, address, prefixLength);

@@ -26,6 +26,7 @@ public enum Errno
     ENOTTY = 25,
     ESPIPE = 29,
     EPIPE = 32,
+    ERANGE = 34,
     EDOM = 33,
     ENOSYS = 38,
     ENOMSG = 42,

@@ -108,7 +108,8 @@ internal sealed partial class TcpProto
         listener.FastOpen!.Queue!.Add(cpu);
         FastOpenState state = child.FastOpen ??= new FastOpenState();
         state.Passive = request;
-        request.Hold();
+        // One reference is the child's, one the caller's: no table and no timer holds this request.
+        request.Publish(2);
         child.StartFastOpen(cpu, request, skb, tcp);
         return child;
     }

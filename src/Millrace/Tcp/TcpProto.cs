@@ -301,6 +301,7 @@ internal sealed partial class TcpProto : Proto
         sk.EcnState = EcnFlags.None;
         sk.DefersConnect = false;
         sk.FastOpen?.OnDisconnect();
+        sk.MtuSearch = null;
         sk.Route = null;
         ResetConnection(sk);
         sk.ErrorReport(cpu);

@@ -519,6 +519,7 @@ internal sealed partial class TcpSock
         if (ack.Has(AckFlags.Acked))
         {
             ack.Flags |= AckFlags.SetXmitTimer;
+            OnMtuProbeAcked(cpu);
             if (!HasSack)
             {
                 RemoveRenoSacks(cpu, acked, ack.Has(AckFlags.Ece));

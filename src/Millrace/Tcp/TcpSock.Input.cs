@@ -186,7 +186,7 @@ internal sealed partial class TcpSock
             Drop(cpu, skb, reason);
             return false;
         }
-        reason = CheckSequence(skb.Tcp.Seq, skb.Tcp.EndSeq);
+        reason = CheckSequence(skb.Tcp.Seq, skb.Tcp.EndSeq, tcp.Has(TcpFlags.Fin));
         if (reason != DropReason.None)
             return OnUnacceptable(cpu, skb, syn, rst, reason);
         if (rst)
@@ -212,13 +212,14 @@ internal sealed partial class TcpSock
         return harmless ? DropReason.None : DropReason.TcpRfc7323Paws;
     }
 
-    // RFC 9293 §3.4, as Linux reads it: what ends beyond the window is taken whole if nothing waits to be read. Linux: tcp_sequence.
-    private DropReason CheckSequence(SeqNumber seq, SeqNumber end)
+    // RFC 9293 §3.4, as Linux reads it: what ends beyond the window is taken whole if nothing waits to be read; a FIN needs no room.
+    // Linux: tcp_sequence.
+    private DropReason CheckSequence(SeqNumber seq, SeqNumber end, bool fin)
     {
         if (end < Rcv.Wup)
             return DropReason.TcpOldSequence;
         SeqNumber edge = Rcv.WndEnd;
-        if (end <= edge)
+        if (end - (fin ? 1 : 0) <= edge)
             return DropReason.None;
         if (seq > edge)
             return DropReason.TcpInvalidSequence;
@@ -698,6 +699,8 @@ internal sealed partial class TcpSock
                 break;
         }
         PurgeOutOfOrder(cpu);
+        // What came twice is no longer of interest to who has sent everything. Linux: tcp_sack_reset.
+        SackOut?.ClearDuplicate();
         if (Has(SockFlags.Dead))
             return;
         StateChange(cpu);
@@ -724,6 +727,9 @@ internal sealed partial class TcpSock
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
         if (InsertOutOfOrder(cpu, skb) && HasSack)
             AttachSack().Add(new SeqRange(seq, end));
+        // What lies beyond a hole must not eat the room for what comes; but nobody pays for a connection that nobody has accepted.
+        if (Socket is not null)
+            GrowReceiveBuffer(RcvSpace.Space);
     }
 
     // False: nothing of it was new. Overlaps are cut away, older data wins; what a new segment covers whole is dropped.

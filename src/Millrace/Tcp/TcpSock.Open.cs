@@ -70,6 +70,7 @@ internal sealed partial class TcpSock
         if (UserMss != 0)
             MssClamp = UserMss;
         Snd.MaxWnd = 0;
+        InitMtuSearch(cpu);
         SyncMss(route.Mtu);
         if (Rcv.WndClamp == 0)
             Rcv.WndClamp = route.Metrics.Window;
@@ -266,6 +267,7 @@ internal sealed partial class TcpSock
         Snd.Wnd = tcp.Window;
         AdoptOptions(options);
         AdoptTimestamps(cpu, reduceAdvMss: true);
+        InitMtuSearch(cpu);
         SyncMss(PathMtu);
         InitRcvMss();
         Rcv.Copied = Rcv.Nxt;
@@ -312,6 +314,7 @@ internal sealed partial class TcpSock
     /// <summary>The handshake is over: window, buffers and congestion control begin. Linux: tcp_init_transfer.</summary>
     public void InitTransfer(Cpu cpu)
     {
+        InitMtuSearch(cpu);
         Tcp.Metrics.Apply(cpu, this);
         // A SYN that was lost more than once: start carefully. RFC 5681 §3.1, RFC 6298 §5.7.
         bool lossy = Stats.TotalRetransmits > 1 && Recovery is { Undo.HasMarker: true };
@@ -356,6 +359,7 @@ internal sealed partial class TcpSock
         byte offered = Rcv.WndScale;
         AdoptOptions(options);
         AdoptTimestamps(cpu, reduceAdvMss: false);
+        InitMtuSearch(cpu);
         Rcv.Nxt = Rcv.Copied = Rcv.Wup = skb.Tcp.Seq + 1;
         Snd.Wnd = tcp.Window;
         Snd.Wl1 = skb.Tcp.Seq;

@@ -34,8 +34,12 @@ internal sealed partial class TcpSock
     /// <summary>Adopts a path MTU. Linux: tcp_sync_mss.</summary>
     public int SyncMss(int pathMtu)
     {
+        if (MtuSearch is { } search)
+            search.High = Math.Min(search.High, pathMtu);
         int mss = BoundToHalfWindow(MssOfMtu(pathMtu));
         PathMtu = pathMtu;
+        if (MtuSearch is { Enabled: true } held)
+            mss = Math.Min(mss, MssOfMtu(held.Low));
         MssCache = mss;
         return mss;
     }
@@ -287,6 +291,15 @@ internal sealed partial class TcpSock
         uint sent = 0;
         bool cwndLimited = false, rwndLimited = false;
         uint maxSegments = TsoSegments(mss);
+        if (pushOne == 0)
+        {
+            if (TryMtuProbe(cpu, out bool probed))
+            {
+                cpu.BhEnable();
+                return false;
+            }
+            sent = probed ? 1u : 0u;
+        }
         while (SendHead is { } skb)
         {
             if (MustPace(cpu))
@@ -418,11 +431,17 @@ internal sealed partial class TcpSock
         if (!MayMerge(skb, next))
             return;
         int take = Math.Min(missing, next.Length);
-        if (take == 0 || !skb.TakeFront(next, take, cpu))
-            return;
-        int moved = take;
-        skb.TrueSize += moved;
-        next.TrueSize -= moved;
+        if (take > 0)
+            MoveFront(cpu, skb, next, take);
+    }
+
+    // Moves unsent bytes from a buffer to the one before it; one that is empty then is gone. False: they do not fit. Linux: tcp_eat_one_skb.
+    private bool MoveFront(Cpu cpu, SkBuff skb, SkBuff next, int take)
+    {
+        if (!skb.TakeFront(next, take, cpu))
+            return false;
+        skb.TrueSize += take;
+        next.TrueSize -= take;
         skb.Tcp.EndSeq += take;
         next.Tcp.Seq += take;
         if (next.Length == 0)
@@ -434,6 +453,7 @@ internal sealed partial class TcpSock
             WriteQueue.Remove(next);
             FreeWriteSkb(cpu, next);
         }
+        return true;
     }
 
     /// <summary>Whether the bytes of two neighbours may become one buffer. Linux: tcp_skb_can_collapse.</summary>

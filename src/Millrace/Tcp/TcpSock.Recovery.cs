@@ -653,6 +653,8 @@ internal sealed partial class TcpSock
             TryToOpen(cpu, ack.Flags);
             return false;
         }
+        if (HandleLostMtuProbe(cpu))
+            return false;
         EnterRecovery(cpu, ecnEcho);
         return true;
     }
@@ -881,6 +883,8 @@ internal sealed partial class TcpSock
     // Linux: __tcp_retransmit_skb.
     private Errno SendAgain(Cpu cpu, SkBuff skb, int segments)
     {
+        // A probe that is out among retransmissions tells nothing.
+        MtuSearch?.Size = 0;
         if (skb.Tcp.Seq < Snd.Una)
             TrimAcked(cpu, skb);
         if (CheckRoute(Tcp.Routes) is null)

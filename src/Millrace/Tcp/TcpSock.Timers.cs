@@ -282,6 +282,7 @@ internal sealed partial class TcpSock
         {
             if (RetransmitsTimedOut(cpu, Tcp.Sysctls.TcpRetries1, Micros.Zero))
             {
+                SuspectMtu(cpu);
                 Route = null;
             }
             retries = Tcp.Sysctls.TcpRetries2;
