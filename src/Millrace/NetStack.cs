@@ -281,6 +281,7 @@ public sealed partial class NetStack : IDisposable
             Ipv4 = output4,
             Ipv6 = output6,
             Random = random,
+            Cookies = new SynCookies(secrets.NextKey(), _host),
         });
         _cpus.Actions[(int)Softirq.NetTx] = tcp.SmallQueues;
         _protocols.Add(tcp.Input);

@@ -154,7 +154,7 @@ internal sealed partial class TcpProto
         return false;
     }
 
-    private void ToListener(Cpu cpu, TcpSock listener, SkBuff skb)
+    private unsafe void ToListener(Cpu cpu, TcpSock listener, SkBuff skb)
     {
         if (listener.MinTtl != 0 && IpHeaders.Ttl(skb) < listener.MinTtl)
         {
@@ -162,6 +162,8 @@ internal sealed partial class TcpProto
             Drops.Free(cpu, skb, DropReason.TcpMinTtl);
             return;
         }
+        if (TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader tcp) && TryOpenByCookie(cpu, listener, skb, tcp))
+            return;
         // Listening needs no lock: its queue has its own. Linux: tcp_v4_rcv for TCP_LISTEN.
         Deliver(cpu, listener, skb);
     }

@@ -79,11 +79,13 @@ internal sealed partial class TcpProto
         IpAddr local = IpHeaders.Destination(skb), remote = IpHeaders.Source(skb);
         if (remote.IsMulticast || !Routes.IsLocal(local))
             return ListenDrop(cpu, DropReason.IpInvalidDest);
-        bool queueFull = queue.Pending > listener.MaxAcceptBacklog;
-        if (queueFull && skb.ReopenIsn == 0)
+        bool reopens = skb.ReopenIsn != 0, cookies = Sysctls.TcpSyncookies != 0;
+        bool flooded = !reopens && (Sysctls.TcpSyncookies == 2 || queue.Pending > listener.MaxAcceptBacklog);
+        if (flooded)
         {
-            cpu.Mib.Inc(Mib.TcpExtTCPReqQFullDrop);
-            return ListenDrop(cpu, DropReason.TcpListenOverflow);
+            cpu.Mib.Inc(cookies ? Mib.TcpExtTCPReqQFullDoCookies : Mib.TcpExtTCPReqQFullDrop);
+            if (!cookies)
+                return ListenDrop(cpu, DropReason.TcpListenOverflow);
         }
         if (listener.AcceptBacklog > listener.MaxAcceptBacklog)
         {
@@ -96,7 +98,19 @@ internal sealed partial class TcpProto
             TcpRequestSock request = NewRequest(cpu, listener, skb, tcp, local, remote);
             request.Route = Routes.LookUpOutput(remote, local, listener.BoundIfIndex, listener.Has(SockFlags.LocalRoute));
             if (request.Route is null)
+            {
+                DiscardRequest(cpu, request);
                 return ListenDrop(cpu, DropReason.IpOutNoroutes);
+            }
+            if (flooded)
+                return AnswerWithCookie(cpu, listener, request);
+            // Without cookies the last quarter of the queue is kept free. Linux: tcp_conn_request.
+            int most = Sysctls.TcpMaxSynBacklog;
+            if (!reopens && !cookies && most - queue.Pending < most >> 2)
+            {
+                DiscardRequest(cpu, request);
+                return ListenDrop(cpu, DropReason.TcpListenOverflow);
+            }
             cpu.Trace(Tp.secure_tcp_seq, request);
             request.SndIsn = skb.ReopenIsn != 0
                 ? new SeqNumber(skb.ReopenIsn)

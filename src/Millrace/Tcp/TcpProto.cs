@@ -26,6 +26,8 @@ internal sealed record TcpCollaborators
 
     public required SecureSequence Sequences { get; init; }
 
+    public required SynCookies Cookies { get; init; }
+
     public required CongestionRegistry Congestions { get; init; }
 
     public required AfOps Ipv4 { get; init; }
@@ -78,6 +80,8 @@ internal sealed partial class TcpProto : Proto
     public TimerService Timers => _with.Timers;
 
     public SecureSequence Sequences => _with.Sequences;
+
+    public SynCookies Cookies => _with.Cookies;
 
     public CongestionRegistry Congestions => _with.Congestions;
 

@@ -71,7 +71,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         if (request.HasTimestamps)
         {
             options.HasTimestamp = true;
-            options.TsVal = (uint)cpu.Now.Milliseconds + request.TsOffset;
+            options.TsVal = request.TimestampAt(cpu.Now);
             options.TsEcr = request.TsRecent;
         }
         if (request.HasWindowScaling)

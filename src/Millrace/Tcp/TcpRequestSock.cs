@@ -39,6 +39,16 @@ internal sealed class TcpRequestSock : SockCommon
 
     public bool HasTimestamps, HasSack, HasWindowScaling, EcnOk;
 
+    /// <summary>Nothing is kept: the sequence number and the timestamp say all. Linux: TCP_SYNACK_COOKIE.</summary>
+    public bool IsCookie;
+
+    /// <summary>The timestamp of a SYN-ACK that is sent at this time.</summary>
+    public uint TimestampAt(Micros time)
+    {
+        uint now = (uint)time.Milliseconds;
+        return (IsCookie ? CookieTimestamp.Encode(now, this) : now) + TsOffset;
+    }
+
     /// <summary>The handshake's ACK has come and was ignored: DEFER_ACCEPT, or a full queue. Linux: acked.</summary>
     public bool Acked;
 
