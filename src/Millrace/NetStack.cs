@@ -13,6 +13,7 @@ using Millrace.Sockets;
 using Millrace.Tcp;
 using Millrace.Tcp.Congestion;
 using Millrace.Tracing;
+using Millrace.Udp;
 using Millrace.Wire;
 
 namespace Millrace;
@@ -287,6 +288,7 @@ public sealed partial class NetStack : IDisposable
         _protocols.Add(tcp.Input);
         _protocols.Add(icmp4);
         _protocols.Add(icmp6);
+        _protocols.Add(new UdpInput(icmp4, icmp6));
         _netRx.Ipv4 = new Ip4Input(_protocols, _routes, reassembly, icmp4);
         _netRx.Ipv6 = new Ip6Input(_protocols, _routes, icmp6);
         RegisterFamilies(tcp, binds, ids, secrets);

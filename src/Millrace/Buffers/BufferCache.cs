@@ -194,6 +194,19 @@ internal abstract unsafe class BufferCache
         }
     }
 
+    /// <summary>
+    /// Copies a buffer's payload together, so that the pages which it was in can go. What stood before it, headers, is lost.
+    /// </summary>
+    public void Compact(SkBuff skb)
+    {
+        int length = skb.Length;
+        byte[] bytes = System.Buffers.ArrayPool<byte>.Shared.Rent(length);
+        skb.CopyTo(0, bytes.AsSpan(0, length));
+        skb.Empty(this);
+        AppendCopy(skb, bytes.AsSpan(0, length));
+        System.Buffers.ArrayPool<byte>.Shared.Return(bytes);
+    }
+
     /// <summary>Whether <paramref name="skb"/> can take more of the fill space without a new fragment slot, or has one.</summary>
     public bool CanFill(SkBuff skb) =>
         skb.FragmentCount < SkBuff.MaxFragments || skb.CanExtendLast(_fillMemory + _fillOffset, _fillPage);

@@ -671,6 +671,14 @@ internal sealed unsafe class SkBuff : SkBuffLink
     }
 
     /// <summary>Releases pages and fragments; the buffer is then as the pool holds it.</summary>
+    internal void Empty(BufferCache cache)
+    {
+        ReleaseMemory(cache);
+        Head = Data = _ownHead;
+        End = _ownHead + OwnHeadSize;
+        Length = FragmentBytes = 0;
+    }
+
     internal void ReleaseMemory(BufferCache cache)
     {
         ReleaseFragments(cache);

@@ -14,7 +14,7 @@ internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable rout
     /// <summary>Extension headers of one packet at most: more are an attack on whoever parses them.</summary>
     private const int MaxExtensions = 8;
 
-    private const byte ErroneousHeader = 0, UnknownNextHeader = 1;
+    private const byte ErroneousHeader = 0, UnknownNextHeader = 1, UnknownOption = 2;
 
     public override void Receive(Cpu cpu, SkBuff skb)
     {
@@ -95,7 +95,7 @@ internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable rout
             {
                 case IpProtocol.HopByHop when i == 0:
                 case IpProtocol.DestinationOptions:
-                    if (!TryPullExtension(cpu, skb, headers, out int length) || !OptionsAreTolerable(skb.Data + headers + 2, length - 2))
+                    if (!TryPullExtension(cpu, skb, headers, out int length) || !TryPassOptions(cpu, skb, headers + 2, length - 2))
                         return Malformed(cpu);
                     next = skb.Data[headers];
                     headers += length;
@@ -140,21 +140,24 @@ internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable rout
         return skb.MayPull(offset + length, cpu);
     }
 
-    // Unknown options whose two high bits say so end the packet. RFC 8200 §4.2.
-    private static bool OptionsAreTolerable(byte* p, int length)
+    // An unknown option's two high bits tell what it means not to know it. RFC 8200 §4.2. Linux: ip6_tlvopt_unknown.
+    private bool TryPassOptions(Cpu cpu, SkBuff skb, int offset, int length)
     {
+        const byte pad1 = 0, padN = 1;
         while (length > 0)
         {
-            if (*p == 0)
-            {
-                p++;
-                length--;
-                continue;
-            }
-            if (length < 2 || p[1] + 2 > length || (*p != 1 && *p >> 6 != 0))
+            byte* p = skb.Data + offset;
+            int size = *p == pad1 ? 1 : length < 2 ? length + 1 : p[1] + 2;
+            if (size > length)
                 return false;
-            length -= p[1] + 2;
-            p += p[1] + 2;
+            int action = *p is pad1 or padN ? 0 : *p >> 6;
+            // 2 and 3 ask for a report; that 3 asks for none about a group makes no difference here.
+            if (action >= 2)
+                icmp.SendError(cpu, skb, (byte)Icmp6Type.ParameterProblem, UnknownOption, (uint)offset);
+            if (action != 0)
+                return false;
+            offset += size;
+            length -= size;
         }
         return true;
     }

@@ -951,6 +951,7 @@ internal sealed partial class TcpSock
     {
         for (SkBuff? skb = ReceiveQueue.First; skb is not null; skb = ReceiveQueue.After(skb))
         {
+            Compact(cpu, skb);
             while (ReceiveQueue.After(skb) is { } next && ShouldCollapse(skb, next) && skb.FragmentCount < SkBuff.MaxFragments - 1)
             {
                 ReceiveQueue.Remove(next);
@@ -959,12 +960,25 @@ internal sealed partial class TcpSock
         }
         for (SkBuff? skb = OutOfOrder.First; skb is not null; skb = SeqTree.After(skb))
         {
+            Compact(cpu, skb);
             while (SeqTree.After(skb) is { } next && ShouldCollapse(skb, next) && skb.FragmentCount < SkBuff.MaxFragments - 1)
             {
                 OutOfOrder.Remove(next);
                 MergeByCopy(cpu, skb, next);
             }
         }
+    }
+
+    // A buffer of few bytes in large pages: its bytes move, and the pages go.
+    private void Compact(Cpu cpu, SkBuff skb)
+    {
+        int waste = skb.TrueSize - SkBuff.OverheadTrueSize - skb.Length;
+        if (waste <= 0 || (skb.Tcp.Flags & (TcpFlags.Fin | TcpFlags.Syn)) != 0)
+            return;
+        cpu.Mib.Inc(Mib.TcpExtTCPRcvCollapsed);
+        cpu.Compact(skb);
+        skb.TrueSize -= waste;
+        UnchargeReceived(waste);
     }
 
     private static bool ShouldCollapse(SkBuff skb, SkBuff next) =>

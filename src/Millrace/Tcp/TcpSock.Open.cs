@@ -152,9 +152,6 @@ internal sealed partial class TcpSock
 
         /// <summary>Its text and urgent data are still to be looked at.</summary>
         GoOn,
-
-        /// <summary>The connection is gone, and the segment is answered with a RST.</summary>
-        Abort,
     }
 
     // RFC 9293 §3.10.7.3. Linux: tcp_rcv_synsent_state_process. A reason: answer with a RST.
@@ -471,19 +468,10 @@ internal sealed partial class TcpSock
                 return DropReason.None;
             }
         }
-        switch (StepStates(cpu, skb, tcp))
-        {
-            case Verdict.Consumed:
-                return DropReason.None;
-            case Verdict.Abort:
-                return DropReason.TcpAbortOnData;
-            case Verdict.GoOn:
-                break;
-        }
+        if (StepStates(cpu, skb, tcp) == Verdict.Consumed)
+            return DropReason.None;
         ProcessUrgent(cpu, skb, tcp);
         DropReason text = ProcessText(cpu, skb, tcp);
-        if (text == DropReason.TcpAbortOnData)
-            return text;
         if (State != TcpState.Close)
         {
             CheckSendData(cpu);
@@ -619,7 +607,6 @@ internal sealed partial class TcpSock
     }
 
     // RFC 9293 §3.10.7.4, seventh; RFC 1122 §4.2.2.13: data for a side that is closed is reset. None: the buffer is taken over.
-    // TcpAbortOnData: the connection is gone, and the caller answers with a RST.
     private DropReason ProcessText(Cpu cpu, SkBuff skb, in TcpHeader tcp)
     {
         bool takes = State is TcpState.Established or TcpState.FinWait1 or TcpState.FinWait2

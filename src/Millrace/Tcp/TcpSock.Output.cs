@@ -615,9 +615,6 @@ internal sealed partial class TcpSock
         TcpFlags flags = segment.Tcp.Flags;
         bool syn = (flags & TcpFlags.Syn) != 0;
         int payload = segment.Length;
-        // A super-packet is pushed, so that the receiver need not wait for more to merge. Linux: __tcp_transmit_skb.
-        if (segment.Tcp.Segments > 1)
-            flags |= TcpFlags.Psh;
         Span<SeqRange> blocks = stackalloc SeqRange[TcpOptions.MaxSackBlocks];
         scoped var options = new OutgoingOptions();
         if (syn)

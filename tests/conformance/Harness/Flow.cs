@@ -192,6 +192,16 @@ internal sealed class Flow
         return all;
     }
 
+    /// <summary>All packets that the stack has sent by now, unchecked.</summary>
+    public IReadOnlyList<IpPacket> DrainPackets()
+    {
+        _story.Pump();
+        var all = new List<IpPacket>();
+        while (_inbox.TryDequeue(out Sent? sent))
+            all.Add(Note(sent).Packet);
+        return all;
+    }
+
     /// <summary>The one segment that the stack has sent just now, unchecked.</summary>
     public Segment TakeOne()
     {

@@ -45,7 +45,7 @@ internal sealed partial class KernelBackend : Backend
         MemoryMarshal.Write(request[16..], (short)(Tun | NoPacketInfo));
         Check(Native.ioctl(_tun, TunSetIff, ref MemoryMarshal.GetReference(request)));
         string configure = v4
-            ? $"ip link set tun0 mtu {settings.Mtu} up; ip addr add {Local}/24 dev tun0; ip route add default dev tun0"
+            ? $"sysctl -q net.ipv6.conf.all.disable_ipv6=1; ip link set tun0 mtu {settings.Mtu} up; ip addr add {Local}/24 dev tun0; ip route add default dev tun0"
             : $"ip link set tun0 addrgenmode none; ip link set tun0 mtu {settings.Mtu + 20} up;"
                 + $" ip -6 addr add {Local}/64 dev tun0 nodad; ip -6 route add default dev tun0";
         Check(Native.system($"sysctl -q net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0; ip link set lo up; {configure}"));
