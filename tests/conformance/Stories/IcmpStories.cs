@@ -113,19 +113,4 @@ public sealed class IcmpStories
         tcp.Gets(". 1:1 ack 1");
         tcp.Sends("R 1:1");
     }
-
-    [Fact]
-    public void Mtu_probing_finds_a_black_hole()
-    {
-        using var tcp = Story.Established(mss: 1460, settings: new StorySettings
-        {
-            Sysctls = { ["tcp_mtu_probing"] = "1", ["tcp_early_retrans"] = "0", ["tcp_retries1"] = "1" },
-        });
-        tcp.App.Write(1460);
-        tcp.Sends("1:1461 ack 1");
-        tcp.SendsAfter(250, "1:1461 ack 1");
-        tcp.SendsAfter(500, "1:1461 ack 1");
-        (Segment smaller, double _) = tcp.Peer.Next(1500);
-        Assert.Equal(1024, smaller.Length);
-    }
 }
