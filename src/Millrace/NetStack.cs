@@ -312,6 +312,8 @@ public sealed partial class NetStack : IDisposable
         var registry = new CongestionRegistry();
         registry.Register("reno", static () => new Reno());
         registry.Register("cubic", static () => new Cubic());
+        registry.Register("bbr", static () => new Bbr(), startEarly: true);
+        registry.Register("dctcp", static () => new Dctcp(), startEarly: true, needsEcn: true);
         return registry;
     }
 

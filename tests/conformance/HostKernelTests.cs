@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
-using System.IO;
 using System.Linq;
 using System.Reflection;
 using System.Threading;
@@ -13,20 +12,17 @@ namespace Millrace.Conformance;
 /// Linux does otherwise, <c>differences.tsv</c> names the story and the reason; the list is exact in both directions.
 /// </summary>
 /// <remarks>
-/// Runs as root on the kernel that the list was made for. <c>MILLRACE_STORY</c> plays only the stories whose name contains it,
+/// See <see cref="HostKernel"/> for when it runs. <c>MILLRACE_STORY</c> plays only the stories whose name contains it,
 /// and shows each exchange; <c>MILLRACE_STORY_ON=millrace</c> plays them on this project's stack instead, to compare; <c>MILLRACE_STORY_SECONDS</c> is how long one story may take.
 /// </remarks>
 public sealed class HostKernelTests(ITestOutputHelper output)
 {
-    private const string Kernel = "6.18.";
     private const int Parallel = 16;
 
     [Fact]
     public void Stories_play_on_the_host_kernel_but_for_the_listed_differences()
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux() && Environment.IsPrivilegedProcess && File.Exists("/dev/net/tun"), "needs root and TUN");
-        string release = File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
-        Assert.SkipUnless(release.StartsWith(Kernel, StringComparison.Ordinal), $"the list is for {Kernel}*, this is {release}");
+        HostKernel.SkipUnlessAskedFor();
         IReadOnlyDictionary<string, string> differences = StoryCatalog.ReadList("differences.tsv");
         string wanted = Environment.GetEnvironmentVariable("MILLRACE_STORY") ?? "";
         var stories = new ConcurrentQueue<(string Name, MethodInfo Method)>(

@@ -32,8 +32,6 @@ internal enum CaEvent
     /// <summary>The reduction has ended.</summary>
     CompleteCwr,
     Loss,
-    EcnNoCe,
-    EcnIsCe,
 }
 
 /// <summary>What an ACK acknowledged, for algorithms that measure. Linux: ack_sample.</summary>
@@ -101,6 +99,13 @@ internal abstract class CongestionControl
 
     /// <summary>Linux: cwnd_event.</summary>
     public virtual void OnEvent(TcpSock sk, CaEvent what)
+    {
+    }
+
+    /// <summary>
+    /// A segment with data has come on an ECN connection, marked or not. Linux: cwnd_event with CA_EVENT_ECN_IS_CE, CA_EVENT_ECN_NO_CE.
+    /// </summary>
+    public virtual void OnMark(TcpSock sk, Cpu cpu, bool marked)
     {
     }
 

@@ -186,7 +186,7 @@ internal sealed partial class TcpProto
         request.Mss = listener.UserMss != 0 && listener.UserMss < mss ? listener.UserMss : mss;
         // RFC 3168 §6.1.1: both bits ask for it, on a SYN whose own packet is not marked.
         bool asked = (tcp.Flags & (TcpFlags.Ece | TcpFlags.Cwr)) == (TcpFlags.Ece | TcpFlags.Cwr);
-        request.EcnOk = asked && Sysctls.TcpEcn != 0 && (request.SynTos & 3) == 0;
+        request.EcnOk = asked && ((Sysctls.TcpEcn != 0 && (request.SynTos & 3) == 0) || listener.AlgorithmNeedsEcn);
         return request;
     }
 

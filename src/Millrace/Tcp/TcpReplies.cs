@@ -94,7 +94,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         TcpSock listener = request.Listener;
         Send(cpu, reply, new ReplyFlow(request.LocalAddr, request.RemoteAddr)
         {
-            Tos = request.AfOps.IsV6 ? listener.TrafficClass : listener.Tos,
+            Tos = (byte)((request.AfOps.IsV6 ? listener.TrafficClass : listener.Tos) | (listener.AlgorithmNeedsEcn ? (int)Ecn.Ect0 : 0)),
             Ttl = request.AfOps.IsV6 ? listener.HopLimit : listener.Ttl,
             Mark = listener.Mark,
             IfIndex = request.BoundIfIndex,

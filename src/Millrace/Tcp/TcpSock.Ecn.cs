@@ -32,7 +32,20 @@ internal sealed partial class TcpSock
 {
     public EcnFlags EcnState;
 
-    private bool EcnOk => (EcnState & EcnFlags.Ok) != 0;
+    public bool EcnOk => (EcnState & EcnFlags.Ok) != 0;
+
+    /// <summary>Whether ACKs echo a mark from now on.</summary>
+    public void EchoMark(bool on) => EcnState = on ? EcnState | EcnFlags.DemandCwr : EcnState & ~EcnFlags.DemandCwr;
+
+    /// <summary>
+    /// Whether the connection's algorithm lives by marks: then every packet may be marked, control packets and retransmissions too.
+    /// Linux: tcp_ca_needs_ecn.
+    /// </summary>
+    public bool AlgorithmNeedsEcn =>
+        Congestion?.NeedsEcn ?? Tcp.Congestions.NeedsEcn(CongestionName ?? Tcp.Sysctls.TcpCongestionControl);
+
+    // A receiver that has sent nothing yet has no algorithm; one that lives by marks has work to do all the same.
+    private CongestionControl? AlgorithmOfMarks => AlgorithmNeedsEcn ? AttachCongestion() : Congestion;
 
     private bool HasEcnEcho(SkBuff skb) =>
         EcnOk && (skb.Tcp.Flags & (TcpFlags.Ece | TcpFlags.Syn)) == TcpFlags.Ece;
@@ -72,7 +85,7 @@ internal sealed partial class TcpSock
                     Ack.EnterQuickMode(Rcv.Wnd, 2);
                 break;
             case Ecn.Ce:
-                Congestion?.OnEvent(this, CaEvent.EcnIsCe);
+                AlgorithmOfMarks?.OnMark(this, cpu, marked: true);
                 if ((EcnState & EcnFlags.DemandCwr) == 0)
                 {
                     // The sender should hear of it soon.
@@ -82,7 +95,7 @@ internal sealed partial class TcpSock
                 EcnState |= EcnFlags.Seen;
                 break;
             case Ecn.Ect0 or Ecn.Ect1:
-                Congestion?.OnEvent(this, CaEvent.EcnNoCe);
+                AlgorithmOfMarks?.OnMark(this, cpu, marked: false);
                 EcnState |= EcnFlags.Seen;
                 break;
         }
@@ -92,6 +105,8 @@ internal sealed partial class TcpSock
     private TcpFlags MarkEcn(SkBuff segment, TcpFlags flags, int payload)
     {
         segment.Tcp.DsField = Tos;
+        if (((flags & TcpFlags.Syn) != 0 || EcnOk) && AlgorithmNeedsEcn)
+            segment.Tcp.DsField = (byte)((Tos & ~3) | (int)Ecn.Ect0);
         if ((flags & TcpFlags.Syn) != 0 || !EcnOk)
             return flags;
         // New data only: a retransmission must not be marked, or its loss of the mark would not be noticed. RFC 3168 §6.1.5.
@@ -118,5 +133,5 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>Whether a SYN asks for ECN. Linux: tcp_ecn_send_syn.</summary>
-    private bool WantsEcn => Tcp.Sysctls.TcpEcn == 1 || Congestion is { NeedsEcn: true } || Route is { Metrics.Ecn: true };
+    private bool WantsEcn => Tcp.Sysctls.TcpEcn == 1 || AlgorithmNeedsEcn || Route is { Metrics.Ecn: true };
 }

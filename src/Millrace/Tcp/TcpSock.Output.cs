@@ -597,7 +597,7 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>Sends a segment without payload of its own. Linux: tcp_transmit_skb with clone_it = 0.</summary>
-    private void TransmitEmpty(Cpu cpu, SeqNumber seq, TcpFlags flags)
+    private void TransmitEmpty(Cpu cpu, SeqNumber seq, TcpFlags flags, SeqNumber? ack = null)
     {
         SkBuff segment = cpu.AllocSkb(SkBuff.TransmitHeadroom);
         segment.Tcp.Seq = seq;
@@ -605,11 +605,12 @@ internal sealed partial class TcpSock
         segment.Tcp.Flags = flags;
         segment.Tcp.Segments = 1;
         segment.IpSummed = ChecksumState.Partial;
-        SendSegment(cpu, segment);
+        SendSegment(cpu, segment, ack);
     }
 
     /// <summary>Gives a segment its TCP header and hands it to the network layer. Linux: __tcp_transmit_skb.</summary>
-    private unsafe Errno SendSegment(Cpu cpu, SkBuff segment)
+    /// <param name="ack">What to acknowledge; null: everything that has come.</param>
+    private unsafe Errno SendSegment(Cpu cpu, SkBuff segment, SeqNumber? ack = null)
     {
         cpu.Trace(Tp.__tcp_transmit_skb, this, segment.Tcp.Seq.Value, segment.Length, (long)segment.Tcp.Flags, Rcv.Nxt.Value);
         TcpFlags flags = segment.Tcp.Flags;
@@ -628,14 +629,14 @@ internal sealed partial class TcpSock
         ushort window = syn ? (ushort)Math.Min(Rcv.Wnd, ushort.MaxValue) : SelectWindow(cpu);
         flags = MarkEcn(segment, flags, payload);
         byte* tcp = segment.Push(headerLength);
-        TcpHeader.Write(tcp, LocalPort, RemotePort, segment.Tcp.Seq, (flags & TcpFlags.Ack) != 0 ? Rcv.Nxt : default, headerLength, flags,
+        TcpHeader.Write(tcp, LocalPort, RemotePort, segment.Tcp.Seq, (flags & TcpFlags.Ack) != 0 ? ack ?? Rcv.Nxt : default, headerLength, flags,
             window, UrgentPointer(segment, ref flags));
         if ((flags & TcpFlags.Urg) != 0)
             tcp[13] |= (byte)TcpFlags.Urg;
         options.Write(tcp + TcpHeader.MinLength);
         segment.TransportOffset = segment.Headroom;
         FinishHeader(segment, payload);
-        if ((flags & TcpFlags.Ack) != 0)
+        if ((flags & TcpFlags.Ack) != 0 && (ack is null || ack == Rcv.Nxt))
             OnAckSent(cpu);
         if (payload > 0)
         {
@@ -936,6 +937,14 @@ internal sealed partial class TcpSock
         cpu.BhDisable();
         RefreshTime(cpu);
         TransmitEmpty(cpu, AcceptableSeq(), TcpFlags.Ack);
+        cpu.BhEnable();
+    }
+
+    /// <summary>Acknowledges no more than up to <paramref name="rcvNxt"/>. Linux: __tcp_send_ack.</summary>
+    public void SendAckOf(Cpu cpu, SeqNumber rcvNxt)
+    {
+        cpu.BhDisable();
+        TransmitEmpty(cpu, AcceptableSeq(), TcpFlags.Ack, rcvNxt);
         cpu.BhEnable();
     }
 

@@ -58,6 +58,25 @@ internal sealed class App(Story story, int fd)
         return result;
     }
 
+    /// <summary>Reads the error queue: the struct sock_extended_err of its first notice, or null.</summary>
+    public byte[]? TryReadError()
+    {
+        const int header = 16, alignment = 8, extendedError = 16, ipRecvErr = 11, ipv6RecvErr = 25;
+        var control = new byte[256];
+        SysResult result = story.Backend.RecvMsg(fd, [], MessageFlags.ErrorQueue, control, out int length, out _);
+        if (result.IsError)
+            return null;
+        for (int at = 0; at + header <= length;)
+        {
+            int size = (int)BitConverter.ToInt64(control, at);
+            int type = BitConverter.ToInt32(control, at + 12), level = BitConverter.ToInt32(control, at + 8);
+            if (level == Opt.Ip && type == ipRecvErr || level == Opt.Ipv6 && type == ipv6RecvErr)
+                return control[(at + header)..(at + header + extendedError)];
+            at += (size + alignment - 1) / alignment * alignment;
+        }
+        return null;
+    }
+
     /// <summary>Reads with control data: the bytes that were read, and TCP_CM_INQ's count of those that are left; −1 without it.</summary>
     public (int Read, int Left) ReadWithInq(int room)
     {
@@ -103,6 +122,13 @@ internal sealed class App(Story story, int fd)
         SysResult result = story.Backend.SetOption(fd, level, option, value);
         story.Backend.Settle();
         return result;
+    }
+
+    /// <summary>TCP_CONGESTION.</summary>
+    public void UseCongestion(string name)
+    {
+        if (TrySet(Opt.Tcp, Opt.Congestion, System.Text.Encoding.ASCII.GetBytes(name)).IsError)
+            throw story.Backend.Missing($"congestion control {name}");
     }
 
     public int Get(int level, int option)

@@ -78,6 +78,9 @@ internal abstract class Backend : IDisposable
     /// <summary>POLL* bits that hold of <paramref name="events"/>.</summary>
     public abstract int Poll(int fd, int events);
 
+    /// <summary>What a story ends with that needs something which this stack does not have.</summary>
+    public virtual Exception Missing(string what) => new StoryException($"The stack has no {what}.");
+
     protected abstract void Dispose(bool disposing);
 
     public void Dispose()

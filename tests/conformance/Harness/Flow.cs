@@ -18,7 +18,8 @@ internal sealed class Flow
     /// <summary>The peer's ISN lies shortly before the wrap, so that every longer story crosses it.</summary>
     private const uint RemoteIsn = uint.MaxValue - 2999;
 
-    private const long PeerClockStart = 1000;
+    /// <summary>The peer's first timestamp.</summary>
+    public const long PeerClockStart = 1000;
 
     /// <summary>What the stack's first timestamp is called.</summary>
     private const uint StackClockStart = 100;
@@ -83,7 +84,7 @@ internal sealed class Flow
     {
         Sends("S 0:0 <...>");
         _story.After(peer.Rtt);
-        Gets(peer.SynAck);
+        Gets(peer.SynAck(PeerClock, _lastTsVal));
         _window = peer.ScaledWindow;
         Sends(". ack 1");
     }
@@ -347,17 +348,17 @@ internal static class Pattern
 /// <param name="Rtt">Milliseconds from the stack's first segment to the peer's answer.</param>
 internal sealed record Peer(int? Mss = 1460, bool Sack = true, bool Ts = false, int? Wscale = 7, int? Win = null, double Rtt = 50)
 {
-    private string Options => string.Join(", ", new[]
+    private string Options(long tsVal, long tsEcr) => string.Join(", ", new[]
     {
         Mss is { } mss ? $"mss {mss}" : null,
         Sack ? "sackOK" : null,
-        Ts ? $"ts val 1000 ecr 0" : null,
+        Ts ? $"ts val {tsVal} ecr {tsEcr}" : null,
         Wscale is { } scale ? $"nop, wscale {scale}" : null,
     }.Where(static o => o is not null));
 
-    public string Syn => $"S 0:0 win {Win ?? 65535} <{Options}>";
+    public string Syn => $"S 0:0 win {Win ?? 65535} <{Options(Flow.PeerClockStart, 0)}>";
 
-    public string SynAck => $"S. 0:0 ack 1 win {Win ?? 65535} <{Options.Replace("ts val 1000 ecr 0", "ts val 1100 ecr 0", StringComparison.Ordinal)}>";
+    public string SynAck(long tsVal, long tsEcr) => $"S. 0:0 ack 1 win {Win ?? 65535} <{Options(tsVal, tsEcr)}>";
 
     /// <summary>Opens a window of 128 KiB, or the largest there is without scaling.</summary>
     public string HandshakeAck => $". 1:1 ack 1 win {ScaledWindow}";

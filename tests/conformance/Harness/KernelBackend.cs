@@ -32,6 +32,8 @@ internal sealed partial class KernelBackend : Backend
     public KernelBackend(Family family, StorySettings settings, double budget)
     {
         _budget = (long)(budget * 1000);
+        if (settings.NeedsExactTime)
+            throw new StoryNotForKernelException("it counts milliseconds");
         if (settings.Offload)
             throw new StoryNotForKernelException("super-packets are not seen on a plain TUN device");
         bool v4 = family == Family.V4;
@@ -189,6 +191,8 @@ internal sealed partial class KernelBackend : Backend
         _ = Native.poll(ref one, 1, 0);
         return (ushort)one.Returned;
     }
+
+    public override Exception Missing(string what) => new StoryNotForKernelException($"this kernel has no {what}");
 
     protected override void Dispose(bool disposing)
     {

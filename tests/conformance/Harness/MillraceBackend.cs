@@ -1,7 +1,6 @@
 using System;
 using System.Net;
 using Millrace.Sched;
-using Millrace.Syscalls;
 using Millrace.Tracing;
 
 namespace Millrace.Conformance;

@@ -141,6 +141,18 @@ internal sealed class Story : IDisposable
         return result;
     }
 
+    /// <summary>Connects and sends in one call: MSG_FASTOPEN.</summary>
+    /// <returns>The result of sendto(2).</returns>
+    public SysResult ConnectWithData(int bytes)
+    {
+        _app = NewSocket();
+        Peer = new Flow(this, 0, Port);
+        _flows.Add(Peer);
+        SysResult result = _app.TryWrite(bytes, MessageFlags.FastOpen, new IPEndPoint(Backend.Remote, Port));
+        Backend.Settle();
+        return result;
+    }
+
     // ---- Peers ----
 
     /// <summary>Another peer, with a port of its own.</summary>

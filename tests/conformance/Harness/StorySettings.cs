@@ -13,6 +13,9 @@ internal sealed class StorySettings
 
     public ulong Seed { get; init; } = 1;
 
+    /// <summary>Whether the story counts milliseconds, so that it can only be played where time is exact.</summary>
+    public bool NeedsExactTime { get; init; }
+
     /// <summary>The listener's backlog.</summary>
     public int Backlog { get; init; } = 16;
 

@@ -13,7 +13,7 @@ public sealed class CongestionStories
         return settings;
     }
 
-    private static void UseReno(App app) => app.TrySet(Opt.Tcp, Opt.Congestion, Encoding.ASCII.GetBytes("reno"));
+    private static void UseReno(App app) => app.UseCongestion("reno");
 
     [Fact]
     public void Slow_start_adds_what_is_acknowledged()

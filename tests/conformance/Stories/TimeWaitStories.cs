@@ -136,4 +136,45 @@ public sealed class TimeWaitStories
         tcp.Gets("1:1001 ack 2");
         tcp.Sends("R 2:2");
     }
+
+    // A connection that the stack opened from its only port and closed first.
+    private static Story ClosedOwn(bool ts, params (string Name, string Value)[] sysctls)
+    {
+        var settings = new StorySettings { Sysctls = { ["ip_local_port_range"] = "40000 40000" } };
+        foreach ((string name, string value) in sysctls)
+            settings.Sysctls[name] = value;
+        Story tcp = Story.Connected(ts: ts, settings: settings);
+        tcp.App.Close();
+        tcp.Sends("F. 1:1 ack 1");
+        tcp.Gets("1:1 ack 2", "F. 1:1 ack 2");
+        tcp.Sends(". 2:2 ack 2");
+        return tcp;
+    }
+
+    [Fact]
+    public void Its_port_is_not_used_for_a_new_connection_to_the_same_place()
+    {
+        using Story tcp = ClosedOwn(ts: true, ("tcp_tw_reuse", "0"));
+        tcp.After(1500);
+        Assert.Equal(Errno.EADDRNOTAVAIL, tcp.Connect().Error);
+    }
+
+    [Fact]
+    public void With_tcp_tw_reuse_its_port_is_used_again_after_a_second()
+    {
+        using Story tcp = ClosedOwn(ts: true, ("tcp_tw_reuse", "1"));
+        Flow old = tcp.Peer;
+        tcp.After(2100);
+        Assert.Equal(Errno.EINPROGRESS, tcp.Connect().Error);
+        tcp.Sends("S 0:0 <...>");
+        Assert.Equal(old.LocalIsn + 65539, tcp.Peer.LocalIsn);
+    }
+
+    [Fact]
+    public void Without_timestamps_tcp_tw_reuse_does_nothing()
+    {
+        using Story tcp = ClosedOwn(ts: false, ("tcp_tw_reuse", "1"));
+        tcp.After(2100);
+        Assert.Equal(Errno.EADDRNOTAVAIL, tcp.Connect().Error);
+    }
 }
