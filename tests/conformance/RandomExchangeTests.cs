@@ -8,7 +8,7 @@ namespace Millrace.Conformance;
 
 /// <summary>
 /// Exchanges that nobody thought of: a seed writes what a peer and an application do, both stacks play it, and every segment and every
-/// result must be the same. What depends on the passing of time is left out: all of an exchange happens at once.
+/// result must be the same. What depends on the passing of time is left out: an exchange is over before a timer can end.
 /// </summary>
 /// <remarks>
 /// See <see cref="HostKernel"/> for when it runs. <c>MILLRACE_SEEDS</c> is a range, <c>1000-2000</c>. PSH and timestamps are not
@@ -16,7 +16,7 @@ namespace Millrace.Conformance;
 /// </remarks>
 public sealed class RandomExchangeTests(ITestOutputHelper output)
 {
-    private const int Steps = 30, Mss = 1000, Attempts = 3;
+    private const int Steps = 16, Mss = 1000, Attempts = 3;
 
     [Fact]
     public void Both_stacks_answer_random_exchanges_alike()
@@ -62,7 +62,7 @@ public sealed class RandomExchangeTests(ITestOutputHelper output)
             }
             catch (Exception e)
             {
-                transcript.Add(e.Message);
+                transcript.Add(e.Message.Split('\n')[0]);
             }
         });
         thread.Start();
@@ -88,10 +88,14 @@ public sealed class RandomExchangeTests(ITestOutputHelper output)
             for (int i = 0; i < Steps; i++)
             {
                 Step();
+                // Linux's measured times are microseconds, ours none at all: now both have some milliseconds.
+                tcp.After(2);
                 foreach (Segment sent in tcp.Drain())
                     transcript.Add("    " + Text(sent));
             }
             TcpInfo info = tcp.Info;
+            if (info.State == (byte)TcpState.Close)
+                return;
             transcript.Add($"state {info.State} ca {info.CongestionState} unacked {info.Unacked} sacked {info.Sacked} lost {info.Lost} "
                 + $"retrans {info.Retransmitted}/{info.TotalRetransmits} cwnd {info.SendCwnd} ssthresh {info.SendSsthresh} "
                 + $"reordering {info.Reordering}/{info.ReorderingSeen} dsack {info.DsackDuplicates} delivered {info.Delivered} "

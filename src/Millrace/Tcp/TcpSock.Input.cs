@@ -725,15 +725,17 @@ internal sealed partial class TcpSock
         Stats.OutOfOrderReceived += Math.Max(1u, skb.GsoSegs);
         cpu.Mib.Inc(Mib.TcpExtTCPOFOQueue);
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
-        if (InsertOutOfOrder(cpu, skb) && HasSack)
+        InsertOutOfOrder(cpu, skb);
+        // Even what was there already makes its block the newest.
+        if (HasSack)
             AttachSack().Add(new SeqRange(seq, end));
         // What lies beyond a hole must not eat the room for what comes; but nobody pays for a connection that nobody has accepted.
         if (Socket is not null)
             GrowReceiveBuffer(RcvSpace.Space);
     }
 
-    // False: nothing of it was new. Overlaps are cut away, older data wins; what a new segment covers whole is dropped.
-    private bool InsertOutOfOrder(Cpu cpu, SkBuff skb)
+    // Overlaps are cut away, older data wins; what a new segment covers whole is dropped.
+    private void InsertOutOfOrder(Cpu cpu, SkBuff skb)
     {
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
         SkBuff? previous = OutOfOrder.Last is { } last && last.Tcp.Seq <= seq ? last : OutOfOrder.LastStartingAtOrBefore(seq);
@@ -744,7 +746,7 @@ internal sealed partial class TcpSock
                 cpu.Mib.Inc(Mib.TcpExtTCPOFOMerge);
                 SetDsack(cpu, new SeqRange(seq, end));
                 Devices.Drops.Free(cpu, skb, DropReason.TcpOfoMerge);
-                return false;
+                return;
             }
         }
         // Before anything is removed: what is given back then would take along what was granted for this.
@@ -781,7 +783,6 @@ internal sealed partial class TcpSock
             current = skb;
         }
         RemoveCovered(cpu, current, end);
-        return true;
     }
 
     private void RemoveCovered(Cpu cpu, SkBuff skb, SeqNumber end)
@@ -817,7 +818,6 @@ internal sealed partial class TcpSock
             if (skb.Tcp.Seq < dsackHigh)
             {
                 SeqNumber duplicateEnd = SeqNumber.Min(dsackHigh, skb.Tcp.EndSeq);
-                dsackHigh = SeqNumber.Max(dsackHigh, skb.Tcp.EndSeq);
                 ExtendDsack(cpu, new SeqRange(skb.Tcp.Seq, duplicateEnd));
             }
             OutOfOrder.Remove(skb);

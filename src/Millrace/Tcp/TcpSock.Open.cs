@@ -338,6 +338,9 @@ internal sealed partial class TcpSock
         int most = FullReceiveSpace;
         if (Rcv.WndClamp >= most)
             Rcv.WndClamp = Math.Max(most, 4 * AdvMss);
+        // One segment more than was offered always fits.
+        if (Rcv.WndClamp > 2 * AdvMss && Rcv.WndClamp + AdvMss > most)
+            Rcv.WndClamp = Math.Max(2 * AdvMss, most - AdvMss);
         Rcv.Ssthresh = Math.Min(Rcv.Ssthresh, Rcv.WndClamp);
         Cc.Stamp = cpu.Now;
         RcvSpace.Space = Math.Min(Math.Min(Rcv.Ssthresh, (int)Rcv.Wnd), TcpConstants.InitialCwnd * AdvMss);
