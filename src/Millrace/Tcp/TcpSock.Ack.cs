@@ -725,7 +725,8 @@ internal sealed partial class TcpSock
             return false;
         if (block.Start >= Snd.Nxt)
             return false;
-        if (block.Start >= Snd.Una)
+        // One that starts at the left edge would have moved it: it makes no sense.
+        if (block.Start > Snd.Una)
             return true;
         Undo? undo = Recovery?.Undo;
         if (!dsack || undo is not { HasMarker: true } u)

@@ -123,6 +123,27 @@ public sealed class ReceiveStories
     }
 
     [Fact]
+    public void In_order_data_that_overlaps_early_data_reports_only_what_came_twice()
+    {
+        using var tcp = Story.Established(mss: 1000);
+        tcp.Gets("501:1501 ack 1", "1001:2001 ack 1");
+        tcp.Sends("ack 1 <sack 501:1501>", "ack 1 <sack 1001:1501 501:2001>");
+        tcp.Gets("1:1001 ack 1");
+        tcp.Sends("ack 2001 <sack 501:1001>");
+        tcp.App.Read(2000);
+    }
+
+    [Fact]
+    public void Early_data_that_comes_again_makes_its_block_the_newest()
+    {
+        using var tcp = Story.Established(mss: 1000);
+        tcp.Gets("1001:2001 ack 1", "3001:4001 ack 1");
+        tcp.Sends("ack 1 <sack 1001:2001>", "ack 1 <sack 3001:4001 1001:2001>");
+        tcp.Gets("1201:1301 ack 1");
+        tcp.Sends("ack 1 <sack 1201:1301 1001:2001 3001:4001>");
+    }
+
+    [Fact]
     public void Dsack_can_be_turned_off()
     {
         using var tcp = Story.Established(mss: 1000, settings: new StorySettings { Sysctls = new() { ["tcp_dsack"] = "0" } });

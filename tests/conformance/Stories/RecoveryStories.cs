@@ -194,6 +194,16 @@ public sealed class RecoveryStories
     }
 
     [Fact]
+    public void A_sack_block_that_starts_at_the_left_edge_makes_no_sense_and_is_discarded()
+    {
+        using Story tcp = Sending(4);
+        tcp.Gets("ack 1 <sack 1:1001>");
+        tcp.SendsNothing();
+        Assert.Equal(0u, tcp.Info.Sacked);
+        Assert.Equal(1, tcp.Counter("TcpExtTCPSACKDiscard"));
+    }
+
+    [Fact]
     public void A_reversed_sack_block_is_discarded()
     {
         using Story tcp = Sending(4);
