@@ -21,8 +21,6 @@ public sealed class CounterTests
     /// <summary>What moves otherwise with us, and why. Recorded => ours.</summary>
     private static readonly Dictionary<string, (string From, string To, string Reason)> s_deviations = new()
     {
-        ["2nd send(1000), unread"] = ("TcpExtTCPOrigDataSent+1 TcpExtTCPPureAcks+1", "TcpExtTCPHPAcks+1 TcpExtTCPOrigDataSent+1",
-            "the recorded second ACK offers another window than the first, by what its buffers cost; ours offers the same, so it is predicted"),
     };
 
     private static readonly Lazy<Dictionary<string, Queue<(string Client, string Server)>>> s_played = new(Play);

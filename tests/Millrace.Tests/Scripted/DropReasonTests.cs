@@ -38,6 +38,8 @@ public sealed partial class DropReasonTests
         [DropReason.OtherHost] = host => host.Send((Stray() with { To = new IPEndPoint(IPAddress.Parse("224.0.0.1"), 1) }).ToBytes()),
         [DropReason.IpNoproto] = host => host.Send(Changed(Stray(), 9, 200)),
         [DropReason.IcmpCsum] = host => host.Send(Changed(Stray(), 9, (byte)IpProtocol.Icmp)),
+        // The sequence number's bytes are a datagram's length, 40, and a checksum that is none.
+        [DropReason.UdpCsum] = host => host.Send(Changed(Stray() with { Seq = 40 << 16 | 1 }, 9, (byte)IpProtocol.Udp)),
         [DropReason.UnhandledProto] = host => host.Send(Stray().ToBytes(), EtherType.Arp),
         [DropReason.IpReasmUnsupported] = host => SendV6(host, 44, [6, 0, 0, 1, 0, 0, 0, 1]),
         [DropReason.Ipv6BadExthdr] = host => SendV6(host, 0, [6, 200, 0, 0, 0, 0, 0, 0]),
@@ -73,6 +75,7 @@ public sealed partial class DropReasonTests
         [DropReason.TcpListenOverflow] = host =>
         {
             var at = new IPEndPoint(ScriptedHost.Address, 7003);
+            host.Stack.Sysctls.TcpSyncookies = 0;
             int listener = host.Socket();
             host.Process.Bind(listener, at);
             host.Process.Listen(listener, 0);
@@ -158,9 +161,10 @@ public sealed partial class DropReasonTests
         },
         [DropReason.ProtoMem] = host =>
         {
-            ScriptedPeer peer = WithSmallBuffer(host);
-            for (int i = 0; i < 500; i++)
-                peer.Data(1);
+            ScriptedPeer peer = Open(host);
+            host.Stack.Tcp.Memory.Limits = [0, 0, 0];
+            for (int i = 0; i < 40; i++)
+                peer.Data(1000);
         },
         [DropReason.TcpInvalidAckSequence] = host =>
         {
