@@ -66,16 +66,15 @@ public sealed class WireFactTests
         Read(peer);
         host.SentNothing();
         // The window closes; the read that opens it says so.
-        for (Segment ack = Full(peer); ack.Window > 0; ack = Full(peer))
-        {
-        }
+        for (int window = 500; window > 0;)
+            window = Fill(peer, Math.Min(window, 500)).Window;
         Read(peer);
         Assert.True(peer.Take().Window > 0);
     });
 
-    private static Segment Full(ScriptedPeer peer)
+    private static Segment Fill(ScriptedPeer peer, int length)
     {
-        peer.Data(500);
+        peer.Data(length);
         peer.Host.Sleep(50);
         return peer.Take();
     }
