@@ -175,6 +175,9 @@ internal sealed class StackCommands(World world)
             case ["pfifo"]:
                 device.Qdisc = new FifoQdisc(device, device.TxQueueLength);
                 return 0;
+            case ["fq", ..]:
+                device.Qdisc = new FqQdisc(device, FqQdisc.DefaultLimit);
+                return 0;
             case ["pfifo", "limit", var limit]:
                 device.Qdisc = new FifoQdisc(device, Number(limit));
                 return 0;

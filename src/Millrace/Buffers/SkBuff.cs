@@ -62,6 +62,11 @@ internal abstract class BufferOwner : Tracing.TraceSubject
     {
     }
 
+    /// <summary>What sends the owner's buffers does so at the time that they bear. Linux: SK_PACING_FQ.</summary>
+    internal virtual void OnPacedBelow()
+    {
+    }
+
     /// <summary>A buffer that asked for it has come to a place on its way out. Linux: skb_tstamp_tx.</summary>
     internal virtual void OnTransmitStamp(SkBuff skb, TransmitStamps place, BufferCache cache)
     {

@@ -773,6 +773,11 @@ internal sealed partial class TcpSock
     /// <summary>Whether segments are spread by the stack's own timer. Linux: SK_PACING_NEEDED.</summary>
     public bool IsPaced;
 
+    /// <summary>Whether the queueing discipline holds segments until their time. Linux: SK_PACING_FQ.</summary>
+    private bool _isPacedBelow;
+
+    internal override void OnPacedBelow() => IsPaced = _isPacedBelow = true;
+
     /// <summary>The send loop has stopped because the layers below were full. Linux: TSQ_THROTTLED.</summary>
     public volatile bool IsThrottled;
 
@@ -784,7 +789,7 @@ internal sealed partial class TcpSock
 
     private bool MustPace(Cpu cpu)
     {
-        if (!IsPaced || LastWireTime <= Time)
+        if (!IsPaced || _isPacedBelow || LastWireTime <= Time)
             return false;
         PacingDeadline = LastWireTime;
         ArmTimer(cpu, PacingDeadline);
