@@ -565,7 +565,11 @@ internal sealed partial class TcpSock
         int count = Math.Min(options.SackBlockCount, TcpOptions.MaxSackBlocks);
         ack.Reordered = Snd.Nxt;
         if (SackedOut == 0)
+        {
             recovery.HighestSack = recovery.Queue.First;
+            // What earlier blocks said came to nothing: it is looked at again.
+            recovery.SackBlocks = default;
+        }
         bool duplicate = CheckDsack(cpu, options, ref ack, ackSkb.Tcp.AckSeq, priorUna, count);
         // Too old to be of use, but perhaps not its blocks.
         if (priorUna - ackSkb.Tcp.AckSeq > (long)Snd.MaxWnd || PacketsOut == 0)
@@ -647,8 +651,9 @@ internal sealed partial class TcpSock
                 WalkBlock(cpu, new SeqRange(from, known.Start), nextDuplicate, dsack: false, ref ack);
             from = SeqNumber.Max(from, known.End);
         }
+        // The walk goes on from there, but a buffer counts if the whole block covers it.
         if (from < block.End)
-            WalkBlock(cpu, new SeqRange(from, block.End), nextDuplicate, dsack: false, ref ack);
+            WalkBlock(cpu, block, nextDuplicate, dsack: false, ref ack, from);
     }
 
     private void RememberBlocks(ReadOnlySpan<SeqRange> blocks)
@@ -739,10 +744,10 @@ internal sealed partial class TcpSock
     }
 
     // Marks the buffers of one range. Linux: tcp_sacktag_walk.
-    private void WalkBlock(Cpu cpu, SeqRange range, SeqRange nextDuplicate, bool dsack, ref AckContext ack)
+    private void WalkBlock(Cpu cpu, SeqRange range, SeqRange nextDuplicate, bool dsack, ref AckContext ack, SeqNumber? from = null)
     {
         LossRecovery recovery = Recovery!;
-        SkBuff? skb = recovery.Queue.FirstEndingAfter(range.Start);
+        SkBuff? skb = recovery.Queue.FirstEndingAfter(from ?? range.Start);
         while (skb is not null && skb.Tcp.Seq < range.End)
         {
             bool isDuplicate = dsack;

@@ -229,6 +229,26 @@ public sealed class RecoveryStories
     }
 
     [Fact]
+    public void A_block_that_grows_to_a_whole_segment_counts_then()
+    {
+        using Story tcp = Sending(3);
+        tcp.Gets("ack 1 <sack 2601:3001>");
+        Assert.Equal(0u, tcp.Info.Sacked);
+        tcp.Gets("ack 1 <sack 2001:3001>");
+        Assert.Equal(1u, tcp.Info.Sacked);
+    }
+
+    [Fact]
+    public void A_block_that_grows_at_its_front_counts_for_the_segment_that_it_covers_now()
+    {
+        using Story tcp = Sending(6);
+        tcp.Gets("ack 1 <sack 4001:5001 2601:3001>");
+        Assert.Equal(1u, tcp.Info.Sacked);
+        tcp.Gets("ack 1 <sack 2001:5001>");
+        Assert.Equal(2u, tcp.Info.Sacked);
+    }
+
+    [Fact]
     public void A_receiver_that_throws_away_what_it_sacked_is_believed_after_a_while()
     {
         using Story tcp = Sending(5);
