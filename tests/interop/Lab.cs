@@ -14,9 +14,9 @@ using Millrace.Inet;
 using Millrace.Linux;
 using Millrace.Sched;
 using Millrace.Sockets;
+using OsProcess = System.Diagnostics.Process;
 using Socket = System.Net.Sockets.Socket;
 using SocketType = System.Net.Sockets.SocketType;
-using OsProcess = System.Diagnostics.Process;
 
 namespace Millrace.Interop;
 

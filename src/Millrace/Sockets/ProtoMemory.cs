@@ -1,6 +1,6 @@
 using System.Threading;
-using Millrace.Tracing;
 using Millrace.Sched;
+using Millrace.Tracing;
 
 namespace Millrace.Sockets;
 

@@ -295,13 +295,13 @@ internal sealed partial class TcpSock
         if ((Tcp.Sysctls.TcpRecovery & 2) != 0 || rate.PriorDelivered == 0)
             return;
         ref Rack rack = ref Recovery!.Rack;
-        if ((int)(rate.PriorDelivered - RackLastDelivered) < 0)
+        if ((int)(rate.PriorDelivered - _rackLastDelivered) < 0)
             rack.DsackSeen = false;
         if (rack.DsackSeen)
         {
             RackSteps = (byte)Math.Min(0xff, RackSteps + 1);
             rack.DsackSeen = false;
-            RackLastDelivered = Delivered;
+            _rackLastDelivered = Delivered;
             RackPersist = TcpConstants.RackRecoveryThreshold;
         }
         else if (RackPersist == 0)
@@ -311,7 +311,7 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>Packets delivered when the reordering window was last adapted. Linux: rack.last_delivered.</summary>
-    private uint RackLastDelivered;
+    private uint _rackLastDelivered;
 
     // ---- Without SACK ----
 
