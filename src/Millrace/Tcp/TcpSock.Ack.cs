@@ -265,16 +265,16 @@ internal sealed partial class TcpSock
         uint window = (uint)Tcp.Sysctls.TcpMinRttWlen * 1000;
         uint value = rtt > 0 ? (uint)Math.Min(rtt, uint.MaxValue) : 1000;
         uint now = (uint)cpu.Now.Milliseconds;
-        if (!HasMinRtt)
+        if (!_hasMinRtt)
         {
-            HasMinRtt = true;
+            _hasMinRtt = true;
             MinRtt.Reset(now, value);
             return;
         }
         MinRtt.RunningMin(window, now, value);
     }
 
-    private bool HasMinRtt;
+    private bool _hasMinRtt;
 
     // The round trip that the echoed timestamp shows, in microseconds; −1 if it cannot be. Linux: tcp_rtt_tsopt_us.
     private long TimestampRtt(int minimumMs)
@@ -340,7 +340,7 @@ internal sealed partial class TcpSock
             DeliveredTime = Time.Value;
         rate.AckedSacked = delivered;
         rate.Losses = lost;
-        if (rate.PriorTime == 0 || IsReneged)
+        if (rate.PriorTime == 0 || _isReneged)
         {
             rate.Delivered = -1;
             rate.IntervalUs = -1;

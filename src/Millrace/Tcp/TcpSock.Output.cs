@@ -755,10 +755,10 @@ internal sealed partial class TcpSock
     {
         if (IsPaced && PacingRate != ulong.MaxValue && PacingRate != 0 && Stats.DataSegmentsOut >= TcpConstants.InitialCwnd)
         {
-            long length = (long)((ulong)skb.Length * 1_000_000_000 / PacingRate) + PacingRemainderNs;
+            long length = (long)((ulong)skb.Length * 1_000_000_000 / PacingRate) + _pacingRemainderNs;
             long credit = (LastWireTime - priorWire).Value * 1000;
             length -= Math.Min(length / 2, credit);
-            PacingRemainderNs = (int)(length % 1000);
+            _pacingRemainderNs = (int)(length % 1000);
             LastWireTime += new Micros(length / 1000);
         }
         Recovery!.Sent.Remove(skb);
@@ -768,7 +768,7 @@ internal sealed partial class TcpSock
     /// <summary>When the last segment left, or will leave: the pacing clock. Linux: tcp_wstamp_ns.</summary>
     public Micros LastWireTime;
 
-    private int PacingRemainderNs;
+    private int _pacingRemainderNs;
 
     /// <summary>Whether segments are spread by the stack's own timer. Linux: SK_PACING_NEEDED.</summary>
     public bool IsPaced;

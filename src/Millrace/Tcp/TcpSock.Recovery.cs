@@ -142,7 +142,7 @@ internal sealed partial class TcpSock
         {
             cpu.Mib.Inc(Mib.TcpExtTCPSACKReneging);
             SackedOut = 0;
-            IsReneged = true;
+            _isReneged = true;
         }
         else if (!HasSack)
         {
@@ -168,7 +168,7 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>SACK reneging was seen in this loss episode. Linux: is_sack_reneg.</summary>
-    private bool IsReneged;
+    private bool _isReneged;
 
     private void ReturnToSentOrder(SkBuff skb)
     {
@@ -438,7 +438,7 @@ internal sealed partial class TcpSock
         if (HoldsStateForReno())
             return true;
         SetCaState(CaState.Open);
-        IsReneged = false;
+        _isReneged = false;
         return false;
     }
 
@@ -468,7 +468,7 @@ internal sealed partial class TcpSock
         if (byFrto || HasSack)
         {
             SetCaState(CaState.Open);
-            IsReneged = false;
+            _isReneged = false;
         }
         return true;
     }
