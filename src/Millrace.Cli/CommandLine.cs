@@ -66,13 +66,14 @@ internal static class CommandLine
         }
     }
 
-    private static RootCommand Commands() => new("A TCP/IP stack in user space: trace it, serve and fetch over it, list its sockets.")
+    private static RootCommand Commands() => new("A TCP/IP stack in user space: trace it, serve and fetch over it, list its sockets, set its settings.")
     {
         TraceCommand.Create(),
         ServeCommand.Create(),
         GetCommand.Create(),
         NcCommand.Create(),
         SsCommand.Create(),
+        SysctlCommand.Create(),
     };
 
     // What the world can do to a command. Anything else is a bug, and shows its stack.
@@ -86,6 +87,7 @@ internal static class CommandLine
         Complain(error, $"{message.TrimEnd('.')} (see {name} --help)");
     }
 
-    private static void Complain(TextWriter error, string message) =>
+    /// <summary>One line on the standard error.</summary>
+    internal static void Complain(TextWriter error, string message) =>
         error.WriteLine($"millrace: {message.ReplaceLineEndings(" ")}");
 }

@@ -36,6 +36,10 @@ public sealed class CommandLineTests
     [InlineData("nc -l -w 3 80 --tun mr1 --address 10.78.0.2/24")]
     [InlineData("nc -w 0 10.78.0.1 80 --tun mr1 --address 10.78.0.2/24")]
     [InlineData("ss --pid 1 --socket /run/x")]
+    [InlineData("sysctl")]
+    [InlineData("sysctl -a net.ipv4.tcp_sack")]
+    [InlineData("sysctl =1")]
+    [InlineData("sysctl -a --pid 1 --socket /run/x")]
     [InlineData("trace --loss 1.5")]
     [InlineData("trace --loss heavy")]
     [InlineData("trace --delay -1")]
@@ -86,6 +90,7 @@ public sealed class CommandLineTests
     [InlineData("get --help", "sha256sum")]
     [InlineData("nc --help", "nc -N 10.78.0.2 9000")]
     [InlineData("ss --help", "millrace ss --pid")]
+    [InlineData("sysctl --help", "millrace sysctl -a")]
     public async Task Every_command_has_help(string line, string mentions)
     {
         (int code, string output, string error) = await Run(line.Split(' '));

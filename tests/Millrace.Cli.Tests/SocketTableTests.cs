@@ -97,11 +97,11 @@ public sealed class SocketTableTests
         await using TcpConnection client = await stack.ConnectAsync(at, cancel: TestContext.Current.CancellationToken);
         string directory = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
         string path;
-        await using (ReportServer server = ReportServer.Start("serve", stack, directory))
+        await using (ControlServer server = ControlServer.Start("serve", stack, directory))
         {
             path = RuntimeDirectory.SocketOf(directory, Environment.ProcessId);
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
-            SocketReport report = await ReportClient.AskAsync(path, TestContext.Current.CancellationToken);
+            SocketReport report = await ControlClient.AskSocketsAsync(path, TestContext.Current.CancellationToken);
             Assert.Equal((Environment.ProcessId, "serve", "mr0"), (report.Pid, report.Command, report.Stack));
             Assert.Equal(3, report.Sockets.Count);
             SocketRow row = Assert.Single(report.Sockets, static s => s.State == TcpState.Listen);
@@ -109,7 +109,7 @@ public sealed class SocketTableTests
             Assert.Contains(report.Sockets, s => s.Local == client.LocalEndPoint!.ToString() && s.Info!.Value.SendCwnd == 10);
         }
         Assert.False(File.Exists(path));
-        await Assert.ThrowsAsync<CommandFailedException>(() => ReportClient.AskAsync(path, TestContext.Current.CancellationToken));
+        await Assert.ThrowsAsync<CommandFailedException>(() => ControlClient.AskSocketsAsync(path, TestContext.Current.CancellationToken));
         Directory.Delete(directory);
     }
 
@@ -119,7 +119,7 @@ public sealed class SocketTableTests
         string directory = Directory.CreateTempSubdirectory().FullName;
         File.SetUnixFileMode(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherExecute);
         using var stack = new NetStack();
-        Assert.Throws<CommandFailedException>(() => ReportServer.Start("serve", stack, directory));
+        Assert.Throws<CommandFailedException>(() => ControlServer.Start("serve", stack, directory));
         Directory.Delete(directory);
     }
 }

@@ -11,9 +11,7 @@ namespace Millrace.Cli.Commands;
 /// <summary><c>millrace ss</c>: the sockets of another millrace that runs.</summary>
 internal static class SsCommand
 {
-    private static readonly Option<int?> Pid = new("--pid") { Description = "The process to ask, if several run.", HelpName = "PID" };
-
-    private static readonly Option<FileInfo?> Socket = new("--socket") { Description = "The Unix socket to ask.", HelpName = "FILE" };
+    private static readonly ControlTarget Target = new();
 
     private static readonly Option<bool> Listening = new("--listening", "-l") { Description = "Shows listeners only." };
 
@@ -23,27 +21,21 @@ internal static class SsCommand
 
     public static Command Create()
     {
-        Command command = new Command("ss", "Lists the TCP sockets of a running serve, get or nc, as ss -tanoi does.") { Pid, Socket, Listening, NoHeader, Json }
+        Command command = new Command("ss", "Lists the TCP sockets of a running serve, get or nc, as ss -tanoi does.") { Listening, NoHeader, Json }
             .WithExamples("millrace ss", "millrace ss --pid 4711 --json | jq '.sockets[].info.rtt'", "watch -n1 millrace ss -H");
-        command.Validators.Add(static result =>
-        {
-            if (result.GetValue(Pid) is not null && result.GetValue(Socket) is not null)
-                result.AddError("--pid and --socket exclude each other");
-        });
+        Target.AddTo(command);
         command.SetAction(RunAsync);
         return command;
     }
 
     private static async Task<int> RunAsync(ParseResult line, CancellationToken cancel)
     {
-        string path = line.GetValue(Socket)?.FullName
-            ?? (line.GetValue(Pid) is { } pid ? RuntimeDirectory.SocketOf(RuntimeDirectory.Default, pid) : ReportClient.FindOnly(RuntimeDirectory.Default));
-        SocketReport report = await ReportClient.AskAsync(path, cancel);
+        SocketReport report = await ControlClient.AskSocketsAsync(Target.PathFrom(line), cancel);
         if (line.GetValue(Listening))
             report = report with { Sockets = [.. report.Sockets.Where(static s => s.State == TcpState.Listen)] };
         TextWriter output = line.InvocationConfiguration.Output;
         if (line.GetValue(Json))
-            output.WriteLine(JsonSerializer.Serialize(report, SocketReportJson.Default.SocketReport));
+            output.WriteLine(JsonSerializer.Serialize(report, ControlJson.Default.SocketReport));
         else
             SocketTable.Write(output, report.Sockets, header: !line.GetValue(NoHeader));
         return CommandLine.Success;

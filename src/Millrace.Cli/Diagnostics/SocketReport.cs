@@ -1,10 +1,9 @@
 using System;
 using System.Collections.Generic;
-using System.Text.Json.Serialization;
 
 namespace Millrace.Cli.Diagnostics;
 
-/// <summary>What a running command tells <c>millrace ss</c>: one JSON object on a connection, then its end.</summary>
+/// <summary>What a running command tells <c>millrace ss</c>: one JSON object.</summary>
 internal sealed record SocketReport(int Pid, string Command, string Stack, IReadOnlyList<SocketRow> Sockets)
 {
     public static SocketReport Of(string command, NetStack stack)
@@ -28,8 +27,3 @@ internal sealed record SocketRow(TcpState State, string Local, string Remote, in
             (long)e.TimerExpires.TotalMilliseconds, e.Retransmits, e.CongestionControl, e.Info);
     }
 }
-
-[JsonSourceGenerationOptions(IncludeFields = true, UseStringEnumConverter = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(SocketReport))]
-internal sealed partial class SocketReportJson : JsonSerializerContext;

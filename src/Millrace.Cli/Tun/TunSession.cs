@@ -19,7 +19,7 @@ internal sealed class TunSession : IAsyncDisposable
     private FileStream? _pcapFile;
     private IDisposable? _capture;
     private TraceFile? _trace;
-    private ReportServer? _reports;
+    private ControlServer? _control;
     private volatile string? _lossReason;
 
     private TunSession(TunSettings settings)
@@ -85,8 +85,8 @@ internal sealed class TunSession : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (_reports is not null)
-            await _reports.DisposeAsync();
+        if (_control is not null)
+            await _control.DisposeAsync();
         Stack.Dispose();
         _capture?.Dispose();
         if (_pcapFile is not null)
@@ -115,7 +115,7 @@ internal sealed class TunSession : IAsyncDisposable
         Stack.AddRoute(v4 ? IPAddress.Any : IPAddress.IPv6Any, 0, Settings.Device, Settings.Subnet.KernelAddress);
         if (_pcapFile is not null)
             _capture = Stack.Capture(Settings.Device, _pcapFile);
-        _reports = ReportServer.Start(command, Stack, RuntimeDirectory.Default);
+        _control = ControlServer.Start(command, Stack, RuntimeDirectory.Default);
     }
 
     private void OnLost(string reason)

@@ -8,9 +8,13 @@ using System.Threading.Tasks;
 
 namespace Millrace.Cli.Diagnostics;
 
-/// <summary>Answers <c>millrace ss</c> on a Unix socket of this process's, which only its user may connect to.</summary>
-internal sealed class ReportServer : IAsyncDisposable
+/// <summary>Answers <c>millrace ss</c> and <c>millrace sysctl</c> on a Unix socket of this process's, which only its user may connect to.</summary>
+/// <remarks>One question a connection: the client sends a <see cref="ControlRequest"/> and ends its side; the answer is one JSON object.</remarks>
+internal sealed class ControlServer : IAsyncDisposable
 {
+    /// <summary>How long a client may take for its question: clients are answered one after another.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
     private readonly string _path;
     private readonly Socket _listener;
     private readonly string _command;
@@ -18,7 +22,7 @@ internal sealed class ReportServer : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _serving;
 
-    private ReportServer(string path, Socket listener, string command, NetStack stack)
+    private ControlServer(string path, Socket listener, string command, NetStack stack)
     {
         _path = path;
         _listener = listener;
@@ -29,7 +33,7 @@ internal sealed class ReportServer : IAsyncDisposable
 
     /// <exception cref="CommandFailedException">The directory is not this user's alone.</exception>
     [UnsupportedOSPlatform("windows")]
-    public static ReportServer Start(string command, NetStack stack, string directory)
+    public static ControlServer Start(string command, NetStack stack, string directory)
     {
         RuntimeDirectory.Ensure(directory);
         string path = RuntimeDirectory.SocketOf(directory, Environment.ProcessId);
@@ -41,7 +45,7 @@ internal sealed class ReportServer : IAsyncDisposable
             listener.Bind(new UnixDomainSocketEndPoint(path));
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             listener.Listen();
-            return new ReportServer(path, listener, command, stack);
+            return new ControlServer(path, listener, command, stack);
         }
         catch
         {
@@ -61,22 +65,29 @@ internal sealed class ReportServer : IAsyncDisposable
 
     private async Task ServeAsync()
     {
-        while (true)
+        while (!_stop.IsCancellationRequested)
         {
             try
             {
                 using Socket client = await _listener.AcceptAsync(_stop.Token);
+                using var patience = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+                patience.CancelAfter(Patience);
                 await using var stream = new NetworkStream(client);
-                await JsonSerializer.SerializeAsync(stream, SocketReport.Of(_command, _stack), SocketReportJson.Default.SocketReport, _stop.Token);
+                await AnswerAsync(stream, patience.Token);
             }
-            catch (OperationCanceledException)
+            catch (Exception e) when (e is OperationCanceledException or SocketException or IOException or JsonException)
             {
-                return;
-            }
-            catch (Exception e) when (e is SocketException or IOException)
-            {
-                // The client is gone; the next may come.
+                // The client is gone, or never was ours; the next may come.
             }
         }
+    }
+
+    private async Task AnswerAsync(NetworkStream stream, CancellationToken cancel)
+    {
+        ControlRequest? request = await JsonSerializer.DeserializeAsync(stream, ControlJson.Default.ControlRequest, cancel);
+        if (request?.Sysctls is { } words)
+            await JsonSerializer.SerializeAsync(stream, SysctlReport.Of(_stack.Sysctls, words), ControlJson.Default.SysctlReport, cancel);
+        else
+            await JsonSerializer.SerializeAsync(stream, SocketReport.Of(_command, _stack), ControlJson.Default.SocketReport, cancel);
     }
 }

@@ -3,23 +3,35 @@ using System.Collections.Generic;
 using System.IO;
 using System.Net.Sockets;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using System.Threading;
 using System.Threading.Tasks;
 
 namespace Millrace.Cli.Diagnostics;
 
-/// <summary>Asks a running command for its sockets.</summary>
-internal static class ReportClient
+/// <summary>Asks a running command for its sockets, or for its settings.</summary>
+internal static class ControlClient
 {
     /// <exception cref="CommandFailedException">Nobody answers there.</exception>
-    public static async Task<SocketReport> AskAsync(string path, CancellationToken cancel)
+    public static Task<SocketReport> AskSocketsAsync(string path, CancellationToken cancel) =>
+        AskAsync(path, new ControlRequest(Sysctls: null), ControlJson.Default.SocketReport, cancel);
+
+    /// <summary>Reads and writes settings, in order.</summary>
+    /// <param name="words">None: all settings are read.</param>
+    /// <exception cref="CommandFailedException">Nobody answers there.</exception>
+    public static Task<SysctlReport> AskSysctlsAsync(string path, IReadOnlyList<SysctlWord> words, CancellationToken cancel) =>
+        AskAsync(path, new ControlRequest(words), ControlJson.Default.SysctlReport, cancel);
+
+    private static async Task<T> AskAsync<T>(string path, ControlRequest request, JsonTypeInfo<T> answer, CancellationToken cancel)
     {
         try
         {
             using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
             await using var stream = new NetworkStream(socket);
-            return (await JsonSerializer.DeserializeAsync(stream, SocketReportJson.Default.SocketReport, cancel))!;
+            await JsonSerializer.SerializeAsync(stream, request, ControlJson.Default.ControlRequest, cancel);
+            socket.Shutdown(SocketShutdown.Send);
+            return (await JsonSerializer.DeserializeAsync(stream, answer, cancel))!;
         }
         catch (Exception e) when (e is SocketException or IOException)
         {
