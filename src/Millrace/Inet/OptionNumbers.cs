@@ -40,6 +40,7 @@ internal static class So
     public const int Timestamping = 37;
     public const int Protocol = 38;
     public const int Domain = 39;
+    public const int PeekOff = 42;
     public const int MaxPacingRate = 47;
     public const int IncomingCpu = 49;
     public const int MemInfo = 55;

@@ -114,6 +114,9 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 sk.PacingRate = Math.Min(sk.PacingRate, sk.MaxPacingRate);
                 sk.OnPacingRequested();
                 return Errno.OK;
+            case So.PeekOff:
+                sk.PeekOffset = number;
+                return Errno.OK;
             case So.IncomingCpu:
                 sk.IncomingCpu = number;
                 return Errno.OK;
@@ -231,6 +234,9 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 break;
             case So.Timestamping:
                 number = (int)sk.Timestamping;
+                break;
+            case So.PeekOff:
+                number = sk.PeekOffset;
                 break;
             case So.IncomingCpu:
                 number = sk.IncomingCpu;

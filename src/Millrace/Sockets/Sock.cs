@@ -113,6 +113,16 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>The CPU that handled the last packet. Linux: sk_incoming_cpu.</summary>
     public int IncomingCpu = -1;
 
+    /// <summary>How many bytes from the next one to be read a peek begins; negative: peeks begin there and move nothing. Linux: sk_peek_off.</summary>
+    public int PeekOffset = -1;
+
+    /// <summary>Bytes were peeked at, or read if negative: the next peek goes on where this one ended. Linux: sk_peek_offset_fwd, sk_peek_offset_bwd.</summary>
+    public void MovePeekOffset(int bytes)
+    {
+        if (PeekOffset >= 0)
+            PeekOffset = Math.Max(PeekOffset + bytes, 0);
+    }
+
     public bool Has(SockFlags flag) => (Flags & flag) != 0;
 
     public void Set(SockFlags flag, bool on) => Flags = on ? Flags | flag : Flags & ~flag;

@@ -52,7 +52,7 @@ internal sealed partial class TcpProto
     private struct Reading
     {
         public readonly bool IsPeek, IsTruncate;
-        public readonly int Target;
+        public readonly int Target, PeekOffset;
         public readonly Micros Deadline;
 
         /// <summary>Where a peek stands.</summary>
@@ -70,7 +70,8 @@ internal sealed partial class TcpProto
             Target = message.Has(MessageFlags.WaitAll) ? length : Math.Min(sk.ReceiveLowWater, length);
             Target = Math.Max(Target, 1);
             Deadline = sk.ReceiveDeadline(cpu, message.Has(MessageFlags.DontWait));
-            PeekSeq = sk.Rcv.Copied;
+            PeekOffset = Math.Max(sk.PeekOffset, 0);
+            PeekSeq = sk.Rcv.Copied + PeekOffset;
         }
     }
 
@@ -108,10 +109,10 @@ internal sealed partial class TcpProto
                 sk.FlushBacklog(context.Cpu);
             else
                 Wait(ref context, sk, ref read);
-            if (read.IsPeek && read.PeekSeq - read.Copied - read.UrgentHole != sk.Rcv.Copied)
+            if (read.IsPeek && read.PeekSeq - read.PeekOffset - read.Copied - read.UrgentHole != sk.Rcv.Copied)
             {
                 // Somebody else has read what was peeked at.
-                read.PeekSeq = sk.Rcv.Copied;
+                read.PeekSeq = sk.Rcv.Copied + read.PeekOffset;
             }
         }
         while (read.Left > 0);
@@ -201,6 +202,7 @@ internal sealed partial class TcpProto
             return;
         read.Copied += n;
         read.Left -= n;
+        sk.MovePeekOffset(read.IsPeek ? n : -n);
     }
 
     private static void PassFin(Cpu cpu, TcpSock sk, ref Reading read, SkBuff skb)

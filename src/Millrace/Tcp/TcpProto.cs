@@ -287,6 +287,7 @@ internal sealed partial class TcpProto : Proto
         sk.PurgeAll(cpu);
         sk.Rcv.Copied = sk.Rcv.Nxt;
         sk.UrgData = 0;
+        sk.PeekOffset = -1;
         sk.RemotePort = 0;
         ResetSource(cpu, sk);
         sk.Shutdown = ShutdownMask.None;

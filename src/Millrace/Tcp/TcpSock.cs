@@ -347,6 +347,7 @@ internal sealed partial class TcpSock : InetConnectionSock
         ReceiveTimeout = listener.ReceiveTimeout;
         SendTimeout = listener.SendTimeout;
         ReceiveLowWater = listener.ReceiveLowWater;
+        PeekOffset = listener.PeekOffset;
         LingerTime = listener.LingerTime;
         Mark = listener.Mark;
         Priority = listener.Priority;

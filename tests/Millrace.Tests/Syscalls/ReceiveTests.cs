@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Net;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Threading;
@@ -15,6 +16,12 @@ public sealed class ReceiveTests
     {
         var buffer = new byte[length];
         return Encoding.ASCII.GetString(buffer, 0, CallBench.Ok(k.P.Recv(fd, buffer, flags)));
+    }
+
+    private static int PeekOffset(CallBench k, int fd)
+    {
+        CallBench.Ok(k.P.GetSockOpt(fd, CallBench.SolSocket, So.PeekOff, out int offset));
+        return offset;
     }
 
     private static IoVec[] Pieces(out byte[] memory, params int[] lengths)
@@ -45,6 +52,77 @@ public sealed class ReceiveTests
         Assert.Equal("efg", Text(k, client, 3));
         Assert.Equal("hij", Text(k, client, 100));
         CallBench.Fails(Errno.EAGAIN, k.Recv(client, 1, MessageFlags.Peek | CallBench.DontWait));
+    });
+
+    /// <summary>The values are those that a run of the same calls on 6.18 gave.</summary>
+    [Fact]
+    public void With_a_peek_offset_each_peek_goes_on_where_the_last_ended_and_reading_moves_it_back() => CallBench.Run(k =>
+    {
+        (int client, int server, _) = k.Pair();
+        void Offset(int expected) => Assert.Equal(expected, PeekOffset(k, client));
+        void Peeks(string expected, int offset, int most = 100)
+        {
+            Assert.Equal(expected, Text(k, client, most, MessageFlags.Peek));
+            Offset(offset);
+        }
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, 0));
+        foreach (string part in new[] { "abcde", "fghij" })
+            CallBench.Ok(k.Send(server, part));
+        Peeks("abc", 3, most: 3);
+        Peeks("def", 6, most: 3);
+        Assert.Equal("abcd", Text(k, client, 4));
+        Offset(2);
+        Peeks("gh", 4, most: 2);
+        Assert.Equal("ef", Text(k, client, 2));
+        Offset(2);
+        Peeks("ij", 4);
+        CallBench.Fails(Errno.EAGAIN, k.Recv(client, 1, MessageFlags.Peek | CallBench.DontWait));
+        Offset(4);
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, -7));
+        Peeks("gh", -7, most: 2);
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, 2));
+        Assert.Equal("ghi", Text(k, client, 3));
+        Offset(0);
+    });
+
+    [Fact]
+    public void A_peek_waits_for_the_byte_at_its_offset() => CallBench.Run(k =>
+    {
+        (int client, int server, _) = k.Pair();
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, 3));
+        CallBench.Ok(k.Send(server, "abc"));
+        k.After(100, () => CallBench.Ok(k.Send(server, "de")));
+        Assert.Equal("de", Text(k, client, 9, MessageFlags.Peek));
+        Assert.Equal("abcde", Text(k, client, 9));
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, 50));
+        CallBench.Ok(k.P.Close(server));
+        Assert.Equal("", Text(k, client, 9, MessageFlags.Peek));
+    });
+
+    /// <summary>The urgent byte has its place in the stream, but the offset counts what was copied. So does 6.18.</summary>
+    [Fact]
+    public void A_peek_offset_does_not_count_the_urgent_byte_that_a_peek_steps_over() => CallBench.Run(k =>
+    {
+        (int client, int server, _) = k.Pair();
+        CallBench.Ok(k.P.SetSockOpt(client, CallBench.SolSocket, So.PeekOff, 0));
+        CallBench.Ok(k.Send(server, "ab"));
+        CallBench.Ok(k.Send(server, "U", MessageFlags.OutOfBand));
+        CallBench.Ok(k.Send(server, "cd"));
+        foreach (string expected in new[] { "ab", "cd", "d" })
+            Assert.Equal(expected, Text(k, client, 9, MessageFlags.Peek));
+    });
+
+    [Fact]
+    public void A_peek_offset_is_inherited_and_a_disconnect_unsets_it() => CallBench.Run(k =>
+    {
+        int listener = k.Listening(out IPEndPoint at);
+        CallBench.Ok(k.P.SetSockOpt(listener, CallBench.SolSocket, So.PeekOff, 3));
+        int client = k.Tcp();
+        CallBench.Ok(k.P.Connect(client, at));
+        int server = CallBench.Ok(k.P.Accept(listener));
+        Assert.Equal(3, PeekOffset(k, server));
+        CallBench.Ok(k.P.Connect(server, new byte[16]));
+        Assert.Equal(-1, PeekOffset(k, server));
     });
 
     [Fact]
