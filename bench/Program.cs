@@ -11,6 +11,8 @@ internal static class Program
         {
             switch (args)
             {
+                case ["goodput", .. var rest]:
+                    return Goodput.Run(GoodputOptions.Parse(rest));
                 case ["run", .. var rest]:
                     return await Runner.RunAsync(RunOptions.Parse(rest));
                 case ["serve", var space, var kind]:

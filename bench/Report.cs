@@ -85,7 +85,7 @@ internal static class Report
         return peer is null || peer == w ? "" : (by(w).Median / by(peer).Median).ToString("F2", CultureInfo.InvariantCulture) + "×";
     }
 
-    private static string Machine()
+    public static string Machine()
     {
         string model = System.IO.File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal)) ?? "";
         return $"{model[(model.IndexOf(':') + 1)..].Trim()}, {Environment.ProcessorCount} CPUs, {RuntimeInformation.OSDescription}, "

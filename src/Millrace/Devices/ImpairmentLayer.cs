@@ -1,9 +1,7 @@
 using System;
-using System.Collections.Generic;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
-using Millrace.Wire;
 
 namespace Millrace.Devices;
 
@@ -40,18 +38,14 @@ internal sealed class ImpairmentLayer(ImpairmentOptions? transmit, ImpairmentOpt
             _receive.Accept(cpu, skb);
     }
 
-    /// <summary>One direction: a line of packets in order of the time at which they come out.</summary>
+    /// <summary>One direction, with a timer that lets packets out.</summary>
     private sealed class Direction(ImpairmentOptions options) : TimerNode
     {
-        private readonly PriorityQueue<SkBuff, (long At, long Order)> _line = new();
+        private readonly ImpairedLine<SkBuff> _line = new(options);
         private readonly SkBuffHead _out = new();
-        private readonly Prng _random = new(options.Seed);
-        private readonly Micros _delay = Micros.From(options.Delay), _jitter = Micros.From(options.Jitter);
         private SpinLock32 _lock;
         private TimerService _timers = null!;
         private Action<Cpu, SkBuff> _pass = null!;
-        private Micros _busyUntil;
-        private long _order;
 
         public bool NeedsRealPackets => options.NeedsRealPackets;
 
@@ -65,23 +59,21 @@ internal sealed class ImpairmentLayer(ImpairmentOptions? transmit, ImpairmentOpt
         {
             cpu.Orphan(skb);
             _lock.Lock(cpu);
-            bool lost = _random.Chance(options.Loss);
-            bool twice = _random.Chance(options.Duplicate);
-            bool corrupt = _random.Chance(options.Corrupt);
-            SkBuff? copy = twice && !lost ? Copy(cpu, skb) : null;
-            if (corrupt && !lost)
+            PacketFate fate = _line.Judge();
+            SkBuff? copy = fate is { Twice: true, Lost: false } ? Copy(cpu, skb) : null;
+            if (fate is { Corrupt: true, Lost: false })
                 skb = FlipBit(cpu, skb);
-            if (!lost)
+            if (!fate.Lost)
                 Enqueue(cpu, skb);
             if (copy is not null)
                 Enqueue(cpu, copy);
-            Micros next = _line.TryPeek(out _, out (long At, long) first) ? new Micros(first.At) : Micros.Never;
+            Micros next = _line.Next;
             bool arm = next != Micros.Never && (!IsQueued || next.Value < Expires) && next > cpu.Now;
             CollectDue(cpu.Now);
             if (arm)
                 _timers.Arm(cpu, this, next);
             SendCollected(cpu);
-            if (lost)
+            if (fate.Lost)
                 Drops.Free(cpu, skb, DropReason.WireLoss);
         }
 
@@ -89,40 +81,21 @@ internal sealed class ImpairmentLayer(ImpairmentOptions? transmit, ImpairmentOpt
         {
             _lock.Lock(cpu);
             CollectDue(cpu.Now);
-            if (_line.TryPeek(out _, out (long At, long) first) && !IsQueued)
-                _timers.Arm(cpu, this, new Micros(first.At));
+            if (_line.Next != Micros.Never && !IsQueued)
+                _timers.Arm(cpu, this, _line.Next);
             SendCollected(cpu);
         }
 
         private void Enqueue(Cpu cpu, SkBuff skb)
         {
-            Micros at = cpu.Now;
-            if (options.Rate > 0)
-            {
-                Micros start = Micros.Max(at, _busyUntil);
-                long waiting = (start - at).Value * options.Rate / 8_000_000;
-                if (waiting + skb.Length > options.QueueBytes)
-                {
-                    Drops.Free(cpu, skb, DropReason.QdiscDrop);
-                    return;
-                }
-                _busyUntil = start + new Micros((long)skb.Length * 8_000_000 / options.Rate);
-                at = _busyUntil;
-            }
-            if (!_random.Chance(options.Reorder))
-                at += _delay;
-            if (_jitter.Value > 0)
-                at = Micros.Max(cpu.Now, at + new Micros((long)((_random.NextDouble() * 2 - 1) * _jitter.Value)));
-            _line.Enqueue(skb, (at.Value, _order++));
+            if (!_line.TryEnqueue(cpu.Now, skb.Length, skb))
+                Drops.Free(cpu, skb, DropReason.QdiscDrop);
         }
 
         private void CollectDue(Micros now)
         {
-            while (_line.TryPeek(out SkBuff? skb, out (long At, long) first) && first.At <= now.Value)
-            {
-                _line.Dequeue();
+            while (_line.TryDequeue(now, out SkBuff? skb))
                 _out.PushLast(skb);
-            }
         }
 
         // Packets leave without the lock, because whoever takes them may send an answer through here. The queue is detached first,
@@ -155,7 +128,7 @@ internal sealed class ImpairmentLayer(ImpairmentOptions? transmit, ImpairmentOpt
         {
             SkBuff copy = Copy(cpu, skb);
             copy.IpSummed = ChecksumState.None;
-            copy.Linear[_random.Below(copy.Length)] ^= (byte)(1 << _random.Below(8));
+            _line.FlipBit(copy.Linear);
             cpu.FreeSkb(skb);
             return copy;
         }
