@@ -31,7 +31,8 @@ internal static class Goodput
         foreach (GoodputPath path in GoodputPath.All.Where(options.Wants))
         {
             var result = new GoodputResult(path, options.Ours ? Measure(path, 1, GoodputSimulated.Transfer) : [],
-                options.Kernel ? Measure(path, path.AtOnce, GoodputKernel.Transfer) : []);
+                options.KernelFrom is { } earlier ? GoodputReport.ReadKernel(earlier, path)
+                    : options.Kernel ? Measure(path, path.AtOnce, GoodputKernel.Transfer) : []);
             results.Add(result);
             Console.Error.WriteLine(GoodputReport.Line(result));
         }
@@ -77,6 +78,9 @@ internal sealed class GoodputOptions
 
     public bool Kernel { get; private set; } = true;
 
+    /// <summary>The JSON of an earlier run whose figures of the kernel are to stand beside ours; null: measure them.</summary>
+    public string? KernelFrom { get; private set; }
+
     private readonly List<string> _filters = [];
 
     public bool Wants(GoodputPath path) => _filters.Count == 0 || _filters.Exists(f => path.Name.StartsWith(f, StringComparison.OrdinalIgnoreCase));
@@ -97,6 +101,9 @@ internal sealed class GoodputOptions
                     break;
                 case "--no-kernel":
                     options.Kernel = false;
+                    break;
+                case "--kernel-from":
+                    options.KernelFrom = Value(args, ref i);
                     break;
                 case "--no-ours":
                     options.Ours = false;

@@ -29,6 +29,18 @@ internal static class GoodputReport
         paths = results.Select(r => new { path = r.Path, ratio = r.Ratio, ours = r.Ours, kernel = r.Kernel }),
     }, s_indented);
 
+    /// <summary>What an earlier run's JSON has of the kernel's transfers over one path.</summary>
+    public static IReadOnlyList<GoodputFigure> ReadKernel(string file, GoodputPath path)
+    {
+        using JsonDocument document = JsonDocument.Parse(File.ReadAllText(file));
+        foreach (JsonElement result in document.RootElement.GetProperty("paths").EnumerateArray())
+        {
+            if (result.GetProperty("path").Deserialize<GoodputPath>(s_indented) == path)
+                return result.GetProperty("kernel").Deserialize<List<GoodputFigure>>(s_indented)!;
+        }
+        throw new ArgumentException($"{file} has nothing about {path.Name}");
+    }
+
     /// <summary>Replaces the page's figures, and leaves what people wrote around them.</summary>
     public static void WritePage(string page, IReadOnlyList<GoodputResult> results)
     {
