@@ -13,6 +13,8 @@ namespace Millrace.Bench;
 /// <summary>The same transfer between two namespaces of the kernel, over two TUN devices and our wire, in real time.</summary>
 internal static class GoodputKernel
 {
+    private const int TcpLevel = 6, Info = 11, Congestion = 13;
+
     private static readonly IPEndPoint s_server = new(IPAddress.Parse("10.77.0.2"), 7000);
 
     public static GoodputFigure Transfer(GoodputPath path, ulong seed)
@@ -51,14 +53,13 @@ internal static class GoodputKernel
         Thread.Sleep(TimeSpan.FromSeconds(path.Seconds));
         double bits = Interlocked.Read(ref received) * 8.0 / Stopwatch.GetElapsedTime(start).TotalSeconds;
         Dictionary<string, long> counters = client.Counters();
-        var figure = new GoodputFigure(bits, GoodputFigure.Telling.ToDictionary(name => name, name => counters.GetValueOrDefault(name)));
+        TcpInfo info = ReadInfo(outward!);
+        var figure = new GoodputFigure(bits, info.Rtt, info.MinRtt, GoodputFigure.Telling.ToDictionary(name => name, name => counters.GetValueOrDefault(name)));
         outward!.Close(0);
         inward?.Close(0);
         listener!.Dispose();
         sender.Join();
         receiver.Join();
-        if (Environment.GetEnvironmentVariable("GOODPUT_LATE") is not null)
-            Console.Error.WriteLine($"worst lateness {there.WorstLateness.TotalMilliseconds} ms there, {back.WorstLateness.TotalMilliseconds} ms back");
         return figure;
     }
 
@@ -72,11 +73,16 @@ internal static class GoodputKernel
         return device;
     }
 
+    private static TcpInfo ReadInfo(OsSocket socket)
+    {
+        Span<byte> bytes = stackalloc byte[TcpInfo.Length];
+        return TcpInfo.Read(bytes[..socket.GetRawSocketOption(TcpLevel, Info, bytes)]);
+    }
+
     private static OsSocket NewSocket()
     {
-        const int tcp = 6, congestion = 13;
         var socket = new OsSocket(AddressFamily.InterNetwork, SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
-        socket.SetRawSocketOption(tcp, congestion, "cubic"u8);
+        socket.SetRawSocketOption(TcpLevel, Congestion, "cubic"u8);
         return socket;
     }
 
@@ -100,6 +106,7 @@ internal static class GoodputKernel
     // A socket that is closed elsewhere ends the call that waits on it.
     private static void UntilClosed(Action body)
     {
+        GoodputSpace.GoFirst();
         try
         {
             body();

@@ -39,7 +39,11 @@ internal static class GoodputSimulated
         });
         simulation.Run(until: () => connection is not null);
         simulation.Run(TimeSpan.FromSeconds(path.Seconds));
-        return new GoodputFigure(received * 8.0 / path.Seconds, Counters(client.Counters));
+        double bits = received * 8.0 / path.Seconds;
+        TcpInfo? info = null;
+        simulation.Spawn("reader", () => info = connection!.GetInfo());
+        simulation.Run(until: () => info is not null);
+        return new GoodputFigure(bits, info!.Value.Rtt, info.Value.MinRtt, Counters(client.Counters));
     }
 
     // A SYN may be lost as often as the stack is willing to send it.

@@ -51,7 +51,7 @@ internal sealed partial class GoodputSpace : IDisposable
         return thread;
     }
 
-    /// <summary>Lets the calling thread go before all others, so that a busy machine does not make the path slower than it is.</summary>
+    /// <summary>Lets the calling thread go before all others, so that a busy machine makes neither the path nor its users slower than they are.</summary>
     public static void GoFirst()
     {
         int priority = 10;

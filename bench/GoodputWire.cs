@@ -28,9 +28,6 @@ internal sealed unsafe class GoodputWire : IDisposable
         _thread.Start();
     }
 
-    /// <summary>The latest that a packet came out after its time.</summary>
-    public TimeSpan WorstLateness { get; private set; }
-
     public void Dispose()
     {
         _stop = true;
@@ -67,15 +64,10 @@ internal sealed unsafe class GoodputWire : IDisposable
 
     private void LetOut()
     {
-        Micros next = _line.Next;
         while (_line.TryDequeue(Now, out (byte[] Bytes, int Length) packet))
         {
-            TimeSpan late = (Now - next).ToTimeSpan();
-            if (late > WorstLateness)
-                WorstLateness = late;
             _to.Transmit(0, [Piece(packet.Bytes, packet.Length)], default);
             _free.Push(packet.Bytes);
-            next = _line.Next;
         }
     }
 
