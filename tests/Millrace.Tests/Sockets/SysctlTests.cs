@@ -12,7 +12,7 @@ public sealed class SysctlTests
     // Named for mechanisms that are still being built; this list only gets shorter.
     private static readonly HashSet<string> s_notReadYet =
     [
-        "TcpSyncookies", "TcpMaxSynBacklog", "TcpEcnOption", "TcpEcnOptionBeacon", 
+        "TcpSyncookies", "TcpMaxSynBacklog", "TcpEcnOption", "TcpEcnOptionBeacon",
     ];
 
     // Bounds that are not 6.18's, on purpose: name, least, greatest.
