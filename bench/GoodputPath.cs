@@ -19,7 +19,7 @@ internal sealed record GoodputPath(string Name, double Loss, double Reorder, dou
 
     public static IReadOnlyList<GoodputPath> All { get; } =
     [
-        Losing(0, 15, 3, 1), Losing(0.001, 30, 12, 4), Losing(0.01, 40, 12, 12), Losing(0.03, 60, 24, 24), Losing(0.1, 90, 32, 32), Losing(0.3, 120, 48, 48),
+        Losing(0, 15, 3, 1), Losing(0.001, 30, 12, 4), Losing(0.01, 40, 12, 12), Losing(0.03, 60, 24, 24), Losing(0.1, 90, 32, 32), Losing(0.3, 120, 96, 96),
         new("1 % overtake", 0, 0.01, 0, 15, 18, 3), new("10 % overtake", 0, 0.1, 0, 15, 18, 3), new("jitter of 2 ms", 0, 0, 2, 15, 3, 1),
     ];
 

@@ -54,10 +54,12 @@ internal sealed class Cubic : CongestionControl
         ResetHystart(sk);
     }
 
-    public override uint Ssthresh(TcpSock sk)
+    public override uint Ssthresh(TcpSock sk) => Reduce(sk.Cc.Cwnd);
+
+    /// <summary>Ends the epoch of this window at a loss. Returns the threshold.</summary>
+    internal uint Reduce(uint cwnd)
     {
         _hasEpoch = false;
-        uint cwnd = sk.Cc.Cwnd;
         // RFC 9438 §4.7, fast convergence: who loses before it is back where it was leaves room for newcomers.
         _lastMax = cwnd < _lastMax ? cwnd * (BetaScale + Beta) / (2 * BetaScale) : cwnd;
         return Math.Max(cwnd * Beta / BetaScale, 2);
@@ -73,8 +75,7 @@ internal sealed class Cubic : CongestionControl
             if (acked == 0)
                 return;
         }
-        Update(cpu.Now, sk.Cc.Cwnd, acked);
-        sk.Cc.Additive(_count, acked);
+        sk.Cc.Additive(Update(cpu.Now, sk.Cc.Cwnd, acked), acked);
     }
 
     public override void SetState(TcpSock sk, CaState state)
@@ -129,35 +130,38 @@ internal sealed class Cubic : CongestionControl
         _samples = 0;
     }
 
-    // How many ACKs make the window grow by one. RFC 9438 §4.2 to §4.5. Linux: bictcp_update.
-    private void Update(Micros now, uint cwnd, uint acked)
+    /// <summary>How many packets have to be acknowledged for the window to grow by one. RFC 9438 §4.2 to §4.5. Linux: bictcp_update.</summary>
+    internal uint Update(Micros now, uint cwnd, uint acked)
     {
         _ackCount += acked;
         if (_lastCwnd == cwnd && _lastTime != Micros.Zero && now - _lastTime <= Micros.FromMilliseconds(1000 / 32))
-            return;
+            return _count;
         // At most once a millisecond; the Reno-friendly part goes on by itself.
-        if (_hasEpoch && now.Milliseconds == _lastTime.Milliseconds)
-        {
-            FollowReno(cwnd);
-            return;
-        }
+        if (!_hasEpoch || now.Milliseconds != _lastTime.Milliseconds)
+            FollowCubic(now, cwnd, acked);
+        FollowReno(cwnd);
+        return _count;
+    }
+
+    private void FollowCubic(Micros now, uint cwnd, uint acked)
+    {
         _lastCwnd = cwnd;
         _lastTime = now;
         if (!_hasEpoch)
-            StartEpoch(now, cwnd);
+            StartEpoch(now, cwnd, acked);
         uint target = CubicAt(now);
         _count = target > cwnd ? cwnd / Math.Max(target - cwnd, 1) : 100 * cwnd;
         // Before the first loss there is nothing to aim at: grow by 5 % in a round trip at least.
         if (_lastMax == 0 && _count > 20)
             _count = 20;
-        FollowReno(cwnd);
     }
 
-    private void StartEpoch(Micros now, uint cwnd)
+    private void StartEpoch(Micros now, uint cwnd, uint acked)
     {
         _epoch = now;
         _hasEpoch = true;
-        _ackCount = Math.Max(_ackCount, 1);
+        // What Reno would have counted before is gone with the loss.
+        _ackCount = acked;
         _tcpCwnd = cwnd;
         if (_lastMax <= cwnd)
         {
