@@ -61,8 +61,8 @@ internal static class GoodputReport
     {
         using var plot = new Plot();
         double[] at = [.. Enumerable.Range(0, results.Count).Select(i => (double)i)];
-        AddSeries(plot, "Millrace", at, -0.08, [.. results.Select(r => r.OursMegabits)], MarkerShape.FilledCircle);
-        AddSeries(plot, "Linux", at, 0.08, [.. results.Select(r => r.KernelMegabits)], MarkerShape.OpenSquare);
+        AddSeries(plot, "Millrace", at, -0.08, [.. results.Select(r => r.OursMegabits)], MarkerShape.FilledCircle, Colors.C0);
+        AddSeries(plot, "Linux", at, 0.08, [.. results.Select(r => r.KernelMegabits)], MarkerShape.OpenSquare, Colors.C1);
         plot.Axes.Bottom.TickGenerator = new NumericManual(at, [.. results.Select(r => $"{r.Path.Name}\n{r.Ratio.ToString("F2", CultureInfo.InvariantCulture)}×")]);
         double[] powers = [0.001, 0.01, 0.1, 1, 10, 100];
         plot.Axes.Left.TickGenerator = new NumericManual([.. powers.Select(Math.Log10)], [.. powers.Select(p => p.ToString(CultureInfo.InvariantCulture))]);
@@ -73,19 +73,19 @@ internal static class GoodputReport
         plot.SavePng(file, 1100, 560);
     }
 
-    private static void AddSeries(Plot plot, string name, double[] at, double shift, Summary[] figures, MarkerShape shape)
+    private static void AddSeries(Plot plot, string name, double[] at, double shift, Summary[] figures, MarkerShape shape, Color color)
     {
         double[] x = [.. at.Select(a => a + shift)];
         double[] y = [.. figures.Select(f => Log(f.Median))];
-        ScottPlot.Plottables.Scatter points = plot.Add.ScatterPoints(x, y);
+        ScottPlot.Plottables.Scatter points = plot.Add.ScatterPoints(x, y, color);
         points.LegendText = name;
         points.MarkerShape = shape;
         points.MarkerSize = 9;
         for (int i = 0; i < figures.Length; i++)
-            plot.Add.Line(x[i], Log(figures[i].Least), x[i], Log(figures[i].Most)).LineColor = points.MarkerFillColor;
+            plot.Add.Line(x[i], Log(figures[i].Least), x[i], Log(figures[i].Most)).LineColor = color;
     }
 
     private static double Log(double megabits) => Math.Log10(Math.Max(megabits, 0.001));
 
-    private static string Figure(Summary s) => string.Create(CultureInfo.InvariantCulture, $"{s.Median:0.###} ({s.Least:0.###} – {s.Most:0.###})");
+    private static string Figure(Summary s) => string.Create(CultureInfo.InvariantCulture, $"{s.Median:G3} ({s.Least:G3} – {s.Most:G3})");
 }
