@@ -33,9 +33,9 @@ internal sealed class CliSpace : IAsyncDisposable
     /// <summary>A program of the kernel's side.</summary>
     public string[] Here(params string[] command) => ["ip", "netns", "exec", _space, .. command];
 
-    /// <summary>The tool.</summary>
+    /// <summary>The tool, to which Ctrl-C means something although the tests may run as a shell's background job, which ignores it.</summary>
     public string[] Tool(params string[] arguments) =>
-        Here(["env", $"XDG_RUNTIME_DIR={Directory}", Environment.ProcessPath!.EndsWith("dotnet", StringComparison.Ordinal) ? Environment.ProcessPath : "dotnet",
+        Here(["env", "--default-signal=INT", $"XDG_RUNTIME_DIR={Directory}", Environment.ProcessPath!.EndsWith("dotnet", StringComparison.Ordinal) ? Environment.ProcessPath : "dotnet",
             Path.Combine(AppContext.BaseDirectory, "Millrace.Cli.dll"), .. arguments]);
 
     /// <summary>The tool, over the space's device.</summary>
