@@ -50,6 +50,18 @@ public sealed partial class TraceCommandTests
     }
 
     [Fact]
+    public async Task Sack_blocks_are_counted_from_the_first_byte_too()
+    {
+        string text = (await Tool.Run("trace", "--bytes", "20000", "--loss", "0.1", "--seed", "7")).Output;
+        MatchCollection edges = SackEdge.Matches(text);
+        Assert.NotEmpty(edges);
+        Assert.All(edges, static edge => Assert.InRange(long.Parse(edge.Groups[1].Value, CultureInfo.InvariantCulture), 1, 20_002));
+    }
+
+    [GeneratedRegex(@"sack (\d+):")]
+    private static partial Regex SackEdge { get; }
+
+    [Fact]
     public async Task Lost_packets_show_and_are_sent_again()
     {
         string text = (await Tool.Run("trace", "--bytes", "50000", "--loss", "0.15", "--seed", "3")).Output;

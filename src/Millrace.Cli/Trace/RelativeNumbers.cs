@@ -11,6 +11,8 @@ namespace Millrace.Cli.Trace;
 /// </summary>
 internal sealed class RelativeNumbers
 {
+    private const string SackWord = "sack ";
+
     private static readonly string[] Own = ["seq", "snd_nxt"], Peers = ["ack", "rcv_nxt"];
 
     private readonly Dictionary<IPEndPoint, uint> _first = [];
@@ -58,14 +60,23 @@ internal sealed class RelativeNumbers
     private string Relative(IPEndPoint end, uint number) =>
         (_first.TryGetValue(end, out uint first) ? unchecked(number - first) : number).ToString(CultureInfo.InvariantCulture);
 
-    private static string Options(TracePacket packet)
+    // A SACK block speaks of the other side's numbers.
+    private string Block(IPEndPoint numberedBy, string block)
+    {
+        string[] edges = block.Split(':');
+        return $"{Relative(numberedBy, uint.Parse(edges[0], CultureInfo.InvariantCulture))}:{Relative(numberedBy, uint.Parse(edges[1], CultureInfo.InvariantCulture))}";
+    }
+
+    private string Options(TracePacket packet)
     {
         var words = new List<string>();
         foreach (string option in packet.Options.Split(',', StringSplitOptions.RemoveEmptyEntries))
         {
             if (option.StartsWith("TS", StringComparison.Ordinal))
                 continue;
-            words.Add(option.Replace("wscale", "ws", StringComparison.Ordinal));
+            words.Add(option.StartsWith(SackWord, StringComparison.Ordinal)
+                ? SackWord + Block(packet.Destination, option[SackWord.Length..])
+                : option.Replace("wscale", "ws", StringComparison.Ordinal));
         }
         return words.Count == 0 ? "" : $" <{string.Join(' ', words)}>";
     }
