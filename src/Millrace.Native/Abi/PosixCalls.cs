@@ -97,12 +97,7 @@ internal sealed unsafe class PosixCalls(Process process)
             return Errno.EFAULT;
         if (TryPieces(message, out ReadOnlySpan<IoVec> pieces) is var error && error != Errno.OK)
             return error;
-        var header = new MessageHeader
-        {
-            Pieces = pieces,
-            Name = message->Name is null ? default : new Span<byte>(message->Name, (int)Math.Min(message->NameLength, MaxAddress)),
-            Control = message->Control is null ? default : new Span<byte>(message->Control, Clamp(message->ControlLength)),
-        };
+        MessageHeader header = HeaderOf(message, pieces);
         SysResult result = process.RecvMsg(fd, ref header, (MessageFlags)flags);
         if (result.IsError)
             return result;
@@ -118,15 +113,17 @@ internal sealed unsafe class PosixCalls(Process process)
             return Errno.EFAULT;
         if (TryPieces(message, out ReadOnlySpan<IoVec> pieces) is var error && error != Errno.OK)
             return error;
-        var header = new MessageHeader
-        {
-            Pieces = pieces,
-            Name = message->Name is null ? default : new Span<byte>(message->Name, (int)Math.Min(message->NameLength, MaxAddress)),
-            NameLength = message->Name is null ? 0 : (int)Math.Min(message->NameLength, MaxAddress),
-            Control = message->Control is null ? default : new Span<byte>(message->Control, Clamp(message->ControlLength)),
-        };
+        MessageHeader header = HeaderOf(message, pieces);
+        header.NameLength = header.Name.Length;
         return process.SendMsg(fd, header, (MessageFlags)flags);
     }
+
+    private static MessageHeader HeaderOf(CMsgHdr* message, ReadOnlySpan<IoVec> pieces) => new()
+    {
+        Pieces = pieces,
+        Name = message->Name is null ? default : new Span<byte>(message->Name, (int)Math.Min(message->NameLength, MaxAddress)),
+        Control = message->Control is null ? default : new Span<byte>(message->Control, Clamp(message->ControlLength)),
+    };
 
     public SysResult GetSockOpt(int fd, int level, int option, byte* value, uint* length)
     {

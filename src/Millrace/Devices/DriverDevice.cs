@@ -245,10 +245,8 @@ internal sealed class DriverDevice : NetDevice
 
         internal override void Run()
         {
-            if (device.CpuSet.TryAcquire() is { } free)
-                WriteAll(free);
-            else if (ThreadContext.Current.Held is null)
-                WriteAll(device.CpuSet.Acquire());
+            if (device.CpuSet.AcquireUnlessHolding() is { } cpu)
+                WriteAll(cpu);
             else
                 HandOver();
         }

@@ -73,9 +73,8 @@ internal sealed class WireDevice : NetDevice
             DropOutgoing();
             return;
         }
-        ThreadContext thread = ThreadContext.Current;
-        Cpu? free = peer.CpuSet.TryAcquire() ?? (thread.Held is null ? peer.CpuSet.Acquire() : null);
-        bool scheduled = peer.TakeBatch(free ?? thread.Held!, this) && peer._poll.TrySchedule();
+        Cpu? free = peer.CpuSet.AcquireUnlessHolding();
+        bool scheduled = peer.TakeBatch(free ?? ThreadContext.Current.Held!, this) && peer._poll.TrySchedule();
         if (free is null)
         {
             if (scheduled)
@@ -116,9 +115,8 @@ internal sealed class WireDevice : NetDevice
 
     private void DropOutgoing()
     {
-        ThreadContext thread = ThreadContext.Current;
-        Cpu? free = CpuSet.TryAcquire() ?? (thread.Held is null ? CpuSet.Acquire() : null);
-        Cpu cpu = free ?? thread.Held!;
+        Cpu? free = CpuSet.AcquireUnlessHolding();
+        Cpu cpu = free ?? ThreadContext.Current.Held!;
         _outgoingLock.Lock(cpu);
         while (_outgoing.PopFirst() is { } skb)
         {

@@ -82,10 +82,14 @@ internal sealed class CpuSet
     public Cpu Acquire() => Acquire(ThreadContext.Current);
 
     /// <summary>
-    /// As <see cref="Acquire()"/>, but null if every CPU is held. A thread that holds another stack's CPU must not wait for one of this:
-    /// two threads that did so crosswise would wait for ever.
+    /// As <see cref="Acquire()"/>, but null if every CPU is held and the thread holds another stack's: it must not wait then, because two
+    /// threads that did so crosswise would wait for ever.
     /// </summary>
-    public Cpu? TryAcquire() => TryAcquire(ThreadContext.Current);
+    public Cpu? AcquireUnlessHolding()
+    {
+        ThreadContext thread = ThreadContext.Current;
+        return TryAcquire(thread) ?? (thread.Held is null ? Acquire(thread) : null);
+    }
 
     private Cpu Acquire(ThreadContext thread)
     {

@@ -249,11 +249,11 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.BhEnable();
     }
 
-    /// <summary>Works off the backlog under the spinlock, without letting go. Linux: __release_sock, as __tcp_close calls it.</summary>
-    public void DrainBacklogLocked(Cpu cpu) => DrainBacklog(cpu);
-
-    // Linux: __release_sock. What arrives while the backlog is worked off is still charged to it, so a flood finds it full.
-    private void DrainBacklog(Cpu cpu)
+    /// <summary>
+    /// Works off the backlog, by the owner, under the spinlock. What arrives meanwhile is still charged to it, so a flood finds it full.
+    /// Linux: __release_sock.
+    /// </summary>
+    public void DrainBacklog(Cpu cpu)
     {
         cpu.Trace(Tp.__release_sock, this);
         while (Lock.TakeBacklog() is { } skb)

@@ -449,7 +449,7 @@ internal sealed partial class TcpProto : Proto
         sk.Orphan();
         cpu.BhDisable();
         sk.Lock.Spin.Lock(cpu);
-        sk.DrainBacklogLocked(cpu);
+        sk.DrainBacklog(cpu);
         Interlocked.Increment(ref _orphans);
         // A segment of the backlog may have ended it.
         if (before == TcpState.Close || sk.State != TcpState.Close)

@@ -49,19 +49,25 @@ public sealed class CpuTests
         spin.Unlock(test.Cpu);
     }
 
-    /// <summary>A thread never waits for a CPU here: it is told that there is none.</summary>
+    /// <summary>A thread that holds another stack's CPU never waits for one here: it is told that there is none.</summary>
     [Fact]
-    public void A_set_whose_cpus_are_held_gives_none()
+    public void A_set_whose_cpus_are_held_gives_none_to_who_holds_anothers()
     {
         using var host = new ThreadHost();
         var set = new CpuSet(host, 1, new BufferPool(1), new Tracer("test"));
+        var another = new CpuSet(host, 1, new BufferPool(2), new Tracer("another"));
         Cpu mine = set.Acquire();
         Cpu? other = mine;
-        var thread = new Thread(() => other = set.TryAcquire());
+        var thread = new Thread(() =>
+        {
+            Cpu held = another.Acquire();
+            other = set.AcquireUnlessHolding();
+            another.Release(held);
+        });
         thread.Start();
         thread.Join();
         Assert.Null(other);
-        Cpu nested = set.TryAcquire()!;
+        Cpu nested = set.AcquireUnlessHolding()!;
         Assert.Same(mine, nested);
         set.Release(nested);
         set.Release(mine);
