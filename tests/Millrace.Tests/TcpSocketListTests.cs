@@ -105,6 +105,8 @@ public sealed class TcpSocketListTests
     public async Task Lists_are_made_while_connections_come_and_go()
     {
         using var stack = new NetStack();
+        // On loopback a port in TIME_WAIT is taken again after a second.
+        stack.Sysctls.TcpTwReuse = 0;
         await using TcpListener listener = stack.Listen(Server);
         using var stop = new CancellationTokenSource();
         Task lister = Task.Run(() =>
@@ -123,7 +125,10 @@ public sealed class TcpSocketListTests
         }
         await stop.CancelAsync();
         await lister;
-        Assert.Equal(250, stack.ListTcpSockets().Count(static e => e.State == TcpState.TimeWait));
+        // The last segments may still be in the hands of another thread.
+        int Waiting() => stack.ListTcpSockets().Count(static e => e.State == TcpState.TimeWait);
+        SpinWait.SpinUntil(() => Waiting() == 250, TimeSpan.FromSeconds(10));
+        Assert.Equal(250, Waiting());
     }
 
     [Fact]
