@@ -154,6 +154,16 @@ public sealed partial class NetStack : IDisposable
     }
 
     /// <summary>
+    /// Whether TCP segments that a device receives one behind the other are merged before TCP sees them: fewer steps and one ACK for all
+    /// of them. On for drivers; for wires see <see cref="WireOptions.Gro"/>. Linux: ethtool -K DEVICE gro on|off.
+    /// </summary>
+    public void SetGro(string device, bool on)
+    {
+        NetDevice found = DeviceByName(device);
+        found.Features = on ? found.Features | DeviceFeatures.Gro : found.Features & ~DeviceFeatures.Gro;
+    }
+
+    /// <summary>
     /// Writes every packet that crosses a device to <paramref name="stream"/> as pcapng, until the returned object is disposed.
     /// </summary>
     public IDisposable Capture(string device, Stream stream)
@@ -227,7 +237,8 @@ public sealed partial class NetStack : IDisposable
         var endA = new WireDevice(deviceA, options.Mtu, options.RingSize);
         var endB = new WireDevice(deviceB, options.Mtu, options.RingSize);
         WireDevice.Connect(endA, endB);
-        endA.Features = endB.Features = options.Offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None;
+        endA.Features = endB.Features = (options.Offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None)
+            | (options.Gro ? DeviceFeatures.Gro : DeviceFeatures.None);
         a._devices.Add(endA);
         b._devices.Add(endB);
     }

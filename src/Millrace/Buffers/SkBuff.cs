@@ -578,18 +578,9 @@ internal sealed unsafe class SkBuff : SkBuffLink
             ref SkbFragment f = ref source._fragments[gone];
             int take = Math.Min(f.Length, left);
             bool whole = take == f.Length;
-            if (CanExtendLast(f.Data, f.Page))
-            {
-                ExtendLast(take);
-                if (whole)
-                    Pool.ReleasePage(f.Page, cache);
-            }
-            else
-            {
-                if (!whole)
-                    Pool.HoldPage(f.Page);
-                AddFragment(f.Data, take, f.Page);
-            }
+            if (!whole)
+                Pool.HoldPage(f.Page);
+            Append(f.Data, take, f.Page, cache);
             left -= take;
             if (!whole)
             {
@@ -616,32 +607,40 @@ internal sealed unsafe class SkBuff : SkBuffLink
         int linear = from.LinearLength;
         if (linear > 0 && from._headPage == BufferPool.NoPage)
             return false;
-        bool linearExtends = linear > 0 && CanExtendLast(from.Data, from._headPage);
-        int slots = _fragmentCount + from._fragmentCount + (linear > 0 && !linearExtends ? 1 : 0);
-        if (slots > MaxFragments)
+        int slots = _fragmentCount + from._fragmentCount + (linear > 0 ? 1 : 0);
+        if (slots > MaxFragments && slots - (from.Continues(this) ? 1 : 0) > MaxFragments)
             return false;
         if (linear > 0)
         {
-            if (linearExtends)
-            {
-                ExtendLast(linear);
-            }
-            else
-            {
-                Pool.HoldPage(from._headPage);
-                AddFragment(from.Data, linear, from._headPage);
-            }
+            Pool.HoldPage(from._headPage);
+            Append(from.Data, linear, from._headPage, cache);
         }
         for (int i = 0; i < from._fragmentCount; i++)
         {
             ref SkbFragment f = ref from._fragments[i];
-            AddFragment(f.Data, f.Length, f.Page);
+            Append(f.Data, f.Length, f.Page, cache);
         }
         from._fragmentCount = 0;
         from.Length -= from.FragmentBytes;
         from.FragmentBytes = 0;
         from.Trim(0, cache);
         return true;
+    }
+
+    // Whether the first piece lies right behind the other's last fragment.
+    private bool Continues(SkBuff other) =>
+        LinearLength > 0 ? other.CanExtendLast(Data, _headPage) : _fragmentCount > 0 && other.CanExtendLast(_fragments[0].Data, _fragments[0].Page);
+
+    // Appends bytes of a page and takes over the reference to it; a fragment that they continue has one already.
+    private void Append(byte* data, int length, int page, BufferCache cache)
+    {
+        if (!CanExtendLast(data, page))
+        {
+            AddFragment(data, length, page);
+            return;
+        }
+        ExtendLast(length);
+        Pool.ReleasePage(page, cache);
     }
 
     /// <summary>

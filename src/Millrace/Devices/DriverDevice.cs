@@ -27,7 +27,7 @@ internal sealed class DriverDevice : NetDevice
         _driver = driver;
         _offload = (driver.Flags & DriverFlags.Offload) != 0;
         Flags = DeviceFlags.PointToPoint;
-        Features = _offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None;
+        Features = DeviceFeatures.Gro | (_offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None);
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)

@@ -120,7 +120,7 @@ internal abstract class NetDevice : IDisposable
         if (_rxLayer is { } layer)
             layer.Receive(cpu, skb);
         else
-            NetRx.Receive(cpu, skb);
+            DeliverUp(cpu, skb);
     }
 
     /// <summary>
@@ -151,7 +151,13 @@ internal abstract class NetDevice : IDisposable
 
     public virtual void Dispose() => Flags &= ~DeviceFlags.Up;
 
-    internal void DeliverUp(Cpu cpu, SkBuff skb) => NetRx.Receive(cpu, skb);
+    internal void DeliverUp(Cpu cpu, SkBuff skb)
+    {
+        if ((Features & DeviceFeatures.Gro) != 0)
+            NetRx.ReceiveMerging(cpu, skb);
+        else
+            NetRx.Receive(cpu, skb);
+    }
 }
 
 /// <summary>

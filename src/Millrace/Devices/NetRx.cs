@@ -21,13 +21,18 @@ internal sealed class NetRx : SoftirqAction
     private const int Budget = 300;
 
     private readonly PollList[] _lists;
+    private readonly Gro[] _gro;
     private Napi? _remote;
 
     public NetRx(int cpus)
     {
         _lists = new PollList[cpus];
+        _gro = new Gro[cpus];
         for (int i = 0; i < cpus; i++)
+        {
             _lists[i] = new PollList();
+            _gro[i] = new Gro(this);
+        }
     }
 
     /// <summary>Set when the stack is built; null drops the family.</summary>
@@ -73,6 +78,8 @@ internal sealed class NetRx : SoftirqAction
         PollList list = _lists[cpu.Index];
         int budget = Budget;
         PollList again = list.Spare;
+        Gro gro = _gro[cpu.Index];
+        gro.IsOpen = true;
         while (list.Take() is { } napi)
         {
             cpu.Mib.Inc(Mib.MillraceNapiPolls);
@@ -83,10 +90,25 @@ internal sealed class NetRx : SoftirqAction
             if (budget <= 0)
                 break;
         }
+        gro.Flush(cpu);
+        gro.IsOpen = false;
         while (again.Take() is { } napi)
             list.Add(napi);
         if (!list.IsEmpty)
             cpu.Raise(Softirq.NetRx);
+    }
+
+    /// <summary>
+    /// Receives a packet that may be merged with those that follow it in this round of polls. Outside of one, nothing would follow.
+    /// Linux: napi_gro_receive.
+    /// </summary>
+    public void ReceiveMerging(Cpu cpu, SkBuff skb)
+    {
+        Gro gro = _gro[cpu.Index];
+        if (gro.IsOpen)
+            gro.Receive(cpu, skb);
+        else
+            Receive(cpu, skb);
     }
 
     /// <summary>Linux: netif_receive_skb, __netif_receive_skb_core.</summary>

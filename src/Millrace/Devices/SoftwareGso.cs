@@ -121,18 +121,8 @@ internal static unsafe class SoftwareGso
 
     private static void SetPseudoHeader(SkBuff segment, ushort transportLength)
     {
-        byte* ip = segment.NetworkHeader;
-        uint pseudo;
-        if (ip[0] >> 4 == 4)
-        {
-            pseudo = Checksum.PseudoHeader(IpAddr.FromV4(Be.Get32(ip + 12)), IpAddr.FromV4(Be.Get32(ip + 16)), ip[9], transportLength);
-        }
-        else
-        {
-            byte protocol = segment.ChecksumOffset == TcpHeader.ChecksumOffset ? IpProtocol.Tcp : IpProtocol.Udp;
-            pseudo = Checksum.PseudoHeader(IpAddr.ReadV6(new ReadOnlySpan<byte>(ip + 8, 16)),
-                IpAddr.ReadV6(new ReadOnlySpan<byte>(ip + 24, 16)), protocol, transportLength);
-        }
+        byte protocol = segment.ChecksumOffset == TcpHeader.ChecksumOffset ? IpProtocol.Tcp : IpProtocol.Udp;
+        uint pseudo = Checksum.PseudoHeader(IpHeaders.Source(segment), IpHeaders.Destination(segment), protocol, transportLength);
         Be.PutRaw16(segment.TransportHeader + segment.ChecksumOffset, Checksum.Fold(pseudo));
     }
 }
