@@ -19,7 +19,7 @@ internal sealed class ScriptedDevice : NetDevice
         : base(name, mtu)
     {
         Flags = DeviceFlags.PointToPoint;
-        Features = offload ? DeviceFeatures.Tso : DeviceFeatures.None;
+        Features = DeviceFeatures.Gro | (offload ? DeviceFeatures.Tso : DeviceFeatures.None);
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)
