@@ -1,14 +1,17 @@
-using System.Runtime.CompilerServices;
+using System;
 using Millrace.Buffers;
+using Millrace.Sched;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace.Tcp;
 
 /// <summary>
-/// What a sender keeps only while something is in flight: the retransmit queue in order of sequence and in order of sending, the
-/// scoreboard's caches, RACK, the reduction, the loss probe, and what an undo would need. Attached at the first send, returned to its
+/// What a sender keeps only while something is in flight: the retransmit queue in order of sequence and in order of sending with the
+/// scoreboard's marks, RACK, the reduction, the loss probe, and what an undo would need. Attached at the first send, returned to its
 /// pool when everything is acknowledged and nothing is suspicious.
 /// </summary>
+/// <remarks>The counts of what is marked are the connection's own, because they are read when nothing is in flight.</remarks>
 internal sealed class LossRecovery
 {
     /// <summary>Sent and not acknowledged, by sequence. Linux: tcp_rtx_queue.</summary>
@@ -24,196 +27,192 @@ internal sealed class LossRecovery
     public SkBuff? RetransmitHint;
 
     /// <summary>The SACK blocks of the last ACK, so that what it said already is not walked again. Linux: recv_sack_cache.</summary>
-    public SackCache SackBlocks;
+    public ReceivedSack LastBlocks;
 
     public Rack Rack;
     public Prr Prr;
     public Undo Undo;
+    public TailLossProbe Probe;
+    public Frto Frto;
 
     /// <summary>RFC 6675's RecoveryPoint: SND.NXT when the reduction began. Linux: high_seq.</summary>
     public SeqNumber RecoveryPoint;
-
-    /// <summary>SND.NXT when the loss probe left; and whether one is out. Linux: tlp_high_seq, tlp_retrans. RFC 8985 §7.</summary>
-    public SeqNumber ProbeEnd;
-    public bool ProbeOut, ProbeWasRetransmit;
-
-    /// <summary>F-RTO is looking at the ACKs after a timeout. RFC 5682. Linux: frto.</summary>
-    public bool InFrto;
-
-    [InlineArray(TcpOptions.MaxSackBlocks)]
-    internal struct SackCache
-    {
-        private SeqRange _first;
-    }
 
     /// <summary>As new, for the pool.</summary>
     public void Reset()
     {
         HighestSack = RetransmitHint = null;
-        SackBlocks = default;
+        LastBlocks = default;
         Rack = default;
         Prr = default;
         Undo = default;
-        RecoveryPoint = ProbeEnd = default;
-        ProbeOut = ProbeWasRetransmit = InFrto = false;
-    }
-}
-
-/// <summary>Sent buffers in order of their last transmission, linked by their own time links. Linux: tcp_tsorted_anchor.</summary>
-internal struct SentOrder
-{
-    public SkBuff? First { get; private set; }
-
-    public SkBuff? Last { get; private set; }
-
-    public void Append(SkBuff skb)
-    {
-        skb.TimePrev = Last;
-        skb.TimeNext = null;
-        if (Last is null)
-            First = skb;
-        else
-            Last.TimeNext = skb;
-        Last = skb;
+        Probe = default;
+        Frto = default;
+        RecoveryPoint = default;
     }
 
-    /// <summary>Nothing if the buffer is not in the list.</summary>
-    public void Remove(SkBuff skb)
+    /// <summary>Whether anything that is out has been retransmitted. Linux: tcp_any_retrans_done.</summary>
+    public bool IsAnyRetransmitted(in PacketCounts packets) =>
+        packets.Retrans > 0 || (Queue.First is { } head && (head.Tcp.Sacked & SackedFlags.EverRetrans) != 0);
+
+    // ---- The queue ----
+
+    public void Unlink(SkBuff skb)
     {
-        if (skb.TimePrev is null && skb.TimeNext is null && First != skb)
+        Queue.Remove(skb);
+        Sent.Remove(skb);
+    }
+
+    /// <summary>A buffer at the front is acknowledged in full.</summary>
+    public void Complete(SkBuff skb)
+    {
+        if (RetransmitHint == skb)
+            RetransmitHint = null;
+        if (HighestSack == skb)
+            HighestSack = SeqTree.After(skb);
+        Unlink(skb);
+    }
+
+    /// <summary>
+    /// Cuts a buffer that has been sent, with its marks, and puts the rest behind it; the memory for it is to be charged. Linux:
+    /// tcp_fragment on the retransmit queue.
+    /// </summary>
+    public void Cut(Cpu cpu, SkBuff skb, int length, int mss, SeqNumber sndNxt, ref PacketCounts packets, bool hasSack)
+    {
+        int before = skb.Tcp.Segments;
+        SkBuff rest = Segmentation.Split(cpu, skb, length);
+        Segmentation.SetSegments(skb, mss);
+        Segmentation.SetSegments(rest, mss);
+        if (rest.Tcp.EndSeq <= sndNxt)
+        {
+            int difference = before - skb.Tcp.Segments - rest.Tcp.Segments;
+            if (difference != 0)
+                packets.Shrink(skb.Tcp.Sacked, difference, hasSack);
+        }
+        Queue.InsertAfter(rest, skb);
+        if (Sent.Contains(skb))
+            Sent.InsertAfter(rest, skb);
+    }
+
+    /// <summary>
+    /// Appends the next buffer's bytes, which goes from the queue and is to be freed. False: they cannot be. Linux: tcp_collapse_retrans.
+    /// </summary>
+    public bool TryCollapse(Cpu cpu, SkBuff skb, SkBuff next, ref PacketCounts packets, bool hasSack)
+    {
+        int bytes = next.Length;
+        if (bytes > 0 && !Segmentation.TakeFront(cpu, skb, next, bytes))
+            return false;
+        if (HighestSack == next)
+            HighestSack = SeqTree.After(next);
+        Segmentation.InheritEnd(skb, next);
+        skb.Tcp.EndSeq = next.Tcp.EndSeq;
+        skb.Tcp.Sacked |= next.Tcp.Sacked & SackedFlags.EverRetrans;
+        if (RetransmitHint == next)
+            RetransmitHint = skb;
+        packets.Shrink(next.Tcp.Sacked, next.Tcp.Segments, hasSack);
+        Unlink(next);
+        return true;
+    }
+
+    // ---- What is SACKed ----
+
+    /// <summary>Behind the highest byte that is SACKed. Linux: tcp_highest_sack_seq.</summary>
+    public SeqNumber HighestSackSeq(in PacketCounts packets, in SendSpace snd) =>
+        packets.Sacked == 0 ? snd.Una : HighestSack is { } skb ? skb.Tcp.Seq : snd.Nxt;
+
+    /// <summary>The first SACK since nothing was SACKed: what earlier blocks said came to nothing, and is looked at again.</summary>
+    public void StartSacking()
+    {
+        HighestSack = Queue.First;
+        LastBlocks = default;
+    }
+
+    // ---- What is lost ----
+
+    /// <summary>Takes a buffer for lost, or its retransmission. Linux: tcp_mark_skb_lost.</summary>
+    public void MarkLost(Cpu cpu, SkBuff skb, ref PacketCounts packets)
+    {
+        if ((skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
             return;
-        if (skb.TimePrev is null)
-            First = skb.TimeNext;
-        else
-            skb.TimePrev.TimeNext = skb.TimeNext;
-        if (skb.TimeNext is null)
-            Last = skb.TimePrev;
-        else
-            skb.TimeNext.TimePrev = skb.TimePrev;
-        skb.TimeNext = skb.TimePrev = null;
+        bool isFirst = RetransmitHint is { } hint ? skb.Tcp.Seq < hint.Tcp.Seq : packets.Retrans >= packets.Lost;
+        if (isFirst)
+            RetransmitHint = skb;
+        uint again = packets.MarkLost(ref skb.Tcp);
+        if (again > 0)
+            cpu.Mib.Add(Mib.TcpExtTCPLostRetransmit, again);
     }
 
-    public void InsertAfter(SkBuff skb, SkBuff previous)
+    /// <summary>
+    /// A timeout: everything that is old enough is taken for lost; and if the receiver has thrown away what it had SACKed, all of it.
+    /// True: it has. Linux: tcp_timeout_mark_lost.
+    /// </summary>
+    public bool MarkAllLost(Cpu cpu, long now, ref PacketCounts packets, bool hasSack)
     {
-        skb.TimePrev = previous;
-        skb.TimeNext = previous.TimeNext;
-        if (previous.TimeNext is null)
-            Last = skb;
-        else
-            previous.TimeNext.TimePrev = skb;
-        previous.TimeNext = skb;
-    }
-
-    public readonly bool Contains(SkBuff skb) => skb.TimePrev is not null || skb.TimeNext is not null || First == skb;
-}
-
-/// <summary>What is needed to find out that a reduction was a mistake, and to take it back. Linux: undo_marker, undo_retrans, retrans_stamp.</summary>
-internal struct Undo
-{
-    /// <summary>SND.UNA when the reduction began; undoing is possible while set.</summary>
-    public SeqNumber Marker;
-    public bool HasMarker;
-
-    /// <summary>Retransmissions whose fate is unknown; −1 if DSACK cannot tell.</summary>
-    public int Retransmits;
-
-    /// <summary>When the first retransmission of this episode left, on the timestamp clock; 0 if none has. RFC 3522.</summary>
-    public long FirstRetransmit;
-
-    public void Start(SeqNumber sndUna, uint retransOut)
-    {
-        Marker = sndUna;
-        HasMarker = true;
-        Retransmits = retransOut == 0 ? -1 : (int)retransOut;
-    }
-
-    public void Clear()
-    {
-        HasMarker = false;
-        Retransmits = -1;
-    }
-}
-
-/// <summary>
-/// Proportional rate reduction: how many packets may be sent for those delivered, so that the window is down at its target when the
-/// round trip is over.
-/// </summary>
-/// <remarks>RFC 6937, with RFC 9937's reduction bound when the window has fallen below the target. Linux: tcp_cwnd_reduction.</remarks>
-internal struct Prr
-{
-    /// <summary>Packets delivered and sent since the reduction began. Linux: prr_delivered, prr_out.</summary>
-    public uint Delivered, Out;
-
-    public void Start()
-    {
-        Delivered = 0;
-        Out = 0;
-    }
-
-    /// <summary>The window for the packets that one ACK delivered.</summary>
-    /// <param name="priorCwnd">The window when the reduction began: RecoverFS.</param>
-    /// <param name="lossesFound">Whether the ACK showed more losses.</param>
-    public uint Window(uint newlyDelivered, uint inFlight, uint ssthresh, uint priorCwnd, bool lossesFound, bool unaAdvanced)
-    {
-        int send;
-        int delta = (int)(ssthresh - inFlight);
-        Delivered += newlyDelivered;
-        if (delta < 0)
+        SkBuff? head = Queue.First;
+        bool reneged = head is not null && (head.Tcp.Sacked & SackedFlags.SackedAcked) != 0;
+        if (reneged || !hasSack)
+            packets.Sacked = 0;
+        for (SkBuff? skb = head; skb is not null; skb = SeqTree.After(skb))
         {
-            ulong dividend = (ulong)ssthresh * Delivered + priorCwnd - 1;
-            send = (int)(dividend / priorCwnd) - (int)Out;
+            if (reneged)
+            {
+                if ((skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
+                    Sent.AppendIfAbsent(skb);
+                skb.Tcp.Sacked &= ~SackedFlags.SackedAcked;
+            }
+            else if (skb != head && Rack.Remaining(skb.SentTime, 0, now) > 0)
+            {
+                continue;
+            }
+            MarkLost(cpu, skb, ref packets);
         }
-        else
-        {
-            send = System.Math.Max((int)(Delivered - Out), (int)newlyDelivered);
-            // The losses are behind us: slow start back to the target.
-            if (unaAdvanced && !lossesFound)
-                send++;
-            send = System.Math.Min(delta, send);
-        }
-        // The first ACK of a recovery always lets the retransmission out.
-        send = System.Math.Max(send, Out != 0 ? 0 : 1);
-        return inFlight + (uint)send;
+        RetransmitHint = null;
+        if (reneged)
+            HighestSack = head;
+        return reneged;
     }
-}
 
-/// <summary>
-/// RACK: a packet is lost if one sent sufficiently later has been delivered. What it remembers of the latest delivery.
-/// </summary>
-/// <remarks>RFC 8985 §5, §6. Linux: struct rack of tcp_sock, tcp_recovery.c.</remarks>
-internal struct Rack
-{
-    /// <summary>RACK.xmit_ts: when the most recently sent packet that was delivered had been sent, microseconds; 0 if none.</summary>
-    public long SentTime;
-
-    /// <summary>RACK.end_seq.</summary>
-    public SeqNumber EndSeq;
-
-    /// <summary>RACK.rtt, microseconds.</summary>
-    public uint RttUs;
-
-    /// <summary>Something newer has been delivered since the last detection.</summary>
-    public bool Advanced;
-
-    /// <summary>A DSACK has come since the reordering window was last adapted.</summary>
-    public bool DsackSeen;
-
-    /// <summary>Whether packet 1 was sent after packet 2. Linux: tcp_skb_sent_after.</summary>
-    public static bool SentAfter(long t1, long t2, SeqNumber seq1, SeqNumber seq2) => t1 > t2 || (t1 == t2 && seq1 > seq2);
-
-    /// <summary>Notes the delivery of a packet. RFC 8985 §6.2 step 2. Linux: tcp_rack_advance.</summary>
-    /// <param name="retransmitted">An ACK that comes sooner than the least round trip is of the original.</param>
-    public void Advance(bool retransmitted, SeqNumber endSeq, long sentTime, long now, uint minRttUs)
+    /// <summary>
+    /// RFC 8985 §6.2 step 5: what was overtaken for longer than the window is lost. Returns how many microseconds it takes until the
+    /// last of what was overtaken is; 0 if there is nothing more. Linux: tcp_rack_detect_loss.
+    /// </summary>
+    public long DetectLosses(Cpu cpu, long window, long now, ref PacketCounts packets)
     {
-        uint rtt = (uint)(now - sentTime);
-        if (rtt < minRttUs && retransmitted)
-            return;
-        Advanced = true;
-        RttUs = rtt;
-        if (SentTime == 0 || SentAfter(sentTime, SentTime, endSeq, EndSeq))
+        long timeout = 0;
+        for (SkBuff? skb = Sent.First; skb is not null;)
         {
-            SentTime = sentTime;
-            EndSeq = endSeq;
+            SkBuff? next = skb.TimeNext;
+            bool lostAndWaiting = (skb.Tcp.Sacked & (SackedFlags.Lost | SackedFlags.SackedRetrans)) == SackedFlags.Lost;
+            if (!lostAndWaiting)
+            {
+                if (!Rack.IsOvertaken(skb.SentTime, skb.Tcp.EndSeq))
+                    break;
+                long remaining = Rack.Remaining(skb.SentTime, window, now);
+                if (remaining <= 0)
+                {
+                    MarkLost(cpu, skb, ref packets);
+                    Sent.Remove(skb);
+                }
+                else
+                {
+                    timeout = Math.Max(timeout, remaining);
+                }
+            }
+            skb = next;
         }
+        return timeout;
+    }
+
+    /// <summary>Nothing was lost after all: the marks are taken off. Linux: the loop of tcp_undo_cwnd_reduction.</summary>
+    public void UnmarkLost(ref PacketCounts packets)
+    {
+        for (SkBuff? skb = Queue.First; skb is not null; skb = SeqTree.After(skb))
+        {
+            if ((skb.Tcp.Sacked & SackedFlags.Lost) != 0 && (skb.Tcp.Sacked & SackedFlags.SackedAcked) == 0)
+                Sent.AppendIfAbsent(skb);
+            skb.Tcp.Sacked &= ~SackedFlags.Lost;
+        }
+        packets.Lost = 0;
+        RetransmitHint = null;
     }
 }

@@ -18,7 +18,7 @@ internal static class TcpInfoWriter
         info[0] = (byte)state;
         Put(info, 104, sk.PacingRate);
         Put(info, 112, sk.MaxPacingRate);
-        Put(info, 88, (uint)sk.Reordering);
+        Put(info, 88, (uint)sk.Reorder.Degree);
         Put(info, 80, sk.Cc.Cwnd);
         if (state == TcpState.Listen)
         {
@@ -53,7 +53,7 @@ internal static class TcpInfoWriter
             options |= OptSynData;
         info[5] = options;
         info[6] = (byte)(sk.Snd.WndScale | sk.Rcv.WndScale << 4);
-        info[7] = (byte)((sk.RateAppLimited ? 1 : 0) | (int)(sk.FastOpen?.Failure ?? FastOpenFailure.Unspecified) << 1);
+        info[7] = (byte)((sk.Rate.BestAppLimited ? 1 : 0) | (int)(sk.FastOpen?.Failure ?? FastOpenFailure.Unspecified) << 1);
         Put(info, 16, (uint)sk.MssCache);
         Put(info, 20, (uint)sk.Ack.RcvMss);
         Put(info, 24, sk.PacketsOut);
@@ -104,11 +104,11 @@ internal static class TcpInfoWriter
         Put(info, 156, stats.DataSegmentsOut);
         Put(info, 160, DeliveryRate(sk));
         Put(info, 192, sk.Delivered);
-        Put(info, 196, sk.DeliveredCe);
+        Put(info, 196, sk.Rate.DeliveredCe);
         Put(info, 200, stats.BytesSent);
         Put(info, 208, stats.BytesRetransmitted);
         Put(info, 216, stats.DsackDuplicates);
-        Put(info, 220, (uint)sk.ReorderingSeen);
+        Put(info, 220, (uint)sk.Reorder.Seen);
         Put(info, 224, stats.OutOfOrderReceived);
         BitConverter.TryWriteBytes(info[240..], stats.TotalRto);
         BitConverter.TryWriteBytes(info[242..], stats.TotalRtoRecoveries);
@@ -120,9 +120,9 @@ internal static class TcpInfoWriter
 
     // Bytes per second. Linux: tcp_compute_delivery_rate.
     private static ulong DeliveryRate(TcpSock sk) =>
-        sk.RateDelivered == 0 || sk.RateIntervalUs == 0
+        sk.Rate.BestDelivered == 0 || sk.Rate.BestIntervalUs == 0
             ? 0
-            : (ulong)sk.RateDelivered * (ulong)sk.MssCache * 1_000_000 / sk.RateIntervalUs;
+            : (ulong)sk.Rate.BestDelivered * (ulong)sk.MssCache * 1_000_000 / sk.Rate.BestIntervalUs;
 
     private static void Put(Span<byte> info, int offset, uint value) => BitConverter.TryWriteBytes(info[offset..], value);
 

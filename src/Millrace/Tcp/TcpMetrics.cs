@@ -25,7 +25,7 @@ internal sealed class TcpMetrics(Sysctls sysctls)
         if (entry.Ssthresh != 0 && !sysctls.TcpNoSsthreshMetricsSave)
             sk.Cc.Ssthresh = entry.Ssthresh;
         if (entry.Reordering != 0)
-            sk.Reordering = entry.Reordering;
+            sk.Reorder.Degree = entry.Reordering;
         // RFC 6298 §5.7: without a sample of its own, the first timeout after a lost SYN is three seconds.
         if (!sk.Rtt.HasSample)
             sk.ResetRttAfterLostSyn();
@@ -43,8 +43,8 @@ internal sealed class TcpMetrics(Sysctls sysctls)
             Entry entry = _entries.GetValueOrDefault(key);
             if (!sk.Cc.InInitialSlowStart)
                 entry.Ssthresh = sk.Cc.Cwnd > sk.Cc.Ssthresh ? System.Math.Max(sk.Cc.Cwnd >> 1, sk.Cc.Ssthresh) : sk.Cc.Ssthresh;
-            if (sk.Reordering > entry.Reordering && sk.Reordering != sysctls.TcpReordering)
-                entry.Reordering = sk.Reordering;
+            if (sk.Reorder.Degree > entry.Reordering && sk.Reorder.Degree != sysctls.TcpReordering)
+                entry.Reordering = sk.Reorder.Degree;
             _entries[key] = entry;
         }
     }

@@ -133,10 +133,10 @@ internal sealed partial class TcpProto : Proto
         sk.Rto = TcpConstants.TimeoutInit;
         sk.Rtt = new RttEstimator { Mdev4 = (uint)TcpConstants.TimeoutInit.Value };
         sk.MinRtt = default;
-        sk.AppLimited = uint.MaxValue;
-        sk.RateAppLimited = true;
+        sk.Rate.AppLimited = uint.MaxValue;
+        sk.Rate.BestAppLimited = true;
         sk.MssCache = TcpConstants.DefaultMss;
-        sk.Reordering = (ushort)Sysctls.TcpReordering;
+        sk.Reorder.Degree = (ushort)Sysctls.TcpReordering;
         sk.CaState = CaState.Open;
         sk.Stats = default;
     }
@@ -301,7 +301,7 @@ internal sealed partial class TcpProto : Proto
         sk.Features = TcpFeatures.None;
         sk.SackOut = null;
         sk.FastPath = false;
-        sk.Delivered = sk.DeliveredCe = sk.Lost = 0;
+        sk.Rate.Delivered = sk.Rate.DeliveredCe = sk.Packets.TotalLost = 0;
         sk.RcvRtt = default;
         sk.EcnState = EcnFlags.None;
         sk.DefersConnect = false;

@@ -152,7 +152,7 @@ internal sealed partial class TcpSock
         WriteQueued += data.TrueSize;
         Charge(data.TrueSize);
         Snd.Written = data.Tcp.EndSeq;
-        PacketsOut++;
+        Packets.Out++;
         if (data.Length > 0)
             Stats.Chrono.Start(ChronoType.Busy, cpu.Now);
         return data;
@@ -174,7 +174,7 @@ internal sealed partial class TcpSock
         }
         Recovery!.Sent.Remove(data);
         WriteQueue.PushLast(data);
-        PacketsOut--;
+        Packets.Out--;
         if (FastOpen!.Cookie.HasCookie)
             FastOpen.Cookie = FastOpen.Cookie.AsRequest;
         return false;
@@ -229,7 +229,7 @@ internal sealed partial class TcpSock
             cpu.Mib.Inc(Mib.TcpExtTCPFastOpenActive);
             // The SYN and its data count as two packets, and were one.
             if (Delivered > 1)
-                Delivered--;
+                Rate.Delivered--;
         }
         TakeSynData(cpu, skb, tcp.HeaderLength);
         return false;

@@ -1123,7 +1123,7 @@ internal sealed partial class TcpSock
     {
         int segment = Math.Max(Math.Max(MssClamp, MssCache), 0) + 320 + 320;
         int perMss = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)segment) + 256;
-        uint segments = Math.Max(Math.Max(TcpConstants.InitialCwnd, Cc.Cwnd), (uint)Reordering + 1);
+        uint segments = Math.Max(Math.Max(TcpConstants.InitialCwnd, Cc.Cwnd), (uint)Reorder.Degree + 1);
         uint expand = Congestion?.SendBufferExpansion(this) is > 0 and var asked ? asked : 2;
         long wanted = (long)perMss * segments * expand;
         if (SendBuffer < wanted)

@@ -61,7 +61,7 @@ internal sealed partial class TcpSock
             return false;
         CurrentMss();
         int size = MssOfMtu(search.Middle);
-        int needed = size + (Reordering + 1) * MssCache;
+        int needed = size + (Reorder.Degree + 1) * MssCache;
         if (size > MssOfMtu(search.High) || search.High - search.Low < Math.Max(1, Tcp.Sysctls.TcpProbeThreshold))
         {
             SearchAgain(cpu, search);
@@ -101,7 +101,7 @@ internal sealed partial class TcpSock
         WriteQueue.PushFirst(probe);
         WriteQueued += probe.TrueSize;
         Charge(probe.TrueSize);
-        while (probe.Length < size && WriteQueue.After(probe) is { } next && MayMerge(probe, next) && next.Length > 0)
+        while (probe.Length < size && WriteQueue.After(probe) is { } next && Segmentation.MayMerge(probe, next) && next.Length > 0)
         {
             if (!MoveFront(cpu, probe, next, Math.Min(size - probe.Length, next.Length)))
                 break;
@@ -118,7 +118,7 @@ internal sealed partial class TcpSock
 
     private bool SendMtuProbe(Cpu cpu, MtuProbe search, SkBuff probe)
     {
-        SetSegments(probe, probe.Length);
+        Segmentation.SetSegments(probe, probe.Length);
         if (TransmitSkb(cpu, probe) != Errno.OK)
             return false;
         // It is worth two packets, and takes their place.

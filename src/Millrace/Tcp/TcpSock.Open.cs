@@ -46,7 +46,7 @@ internal sealed partial class TcpSock
         RefreshTime(cpu);
         recovery.Undo.FirstRetransmit = Math.Max(Time.Value, 1);
         recovery.Queue.Append(skb);
-        PacketsOut += 1;
+        Packets.Out++;
         return skb;
     }
 
@@ -107,7 +107,7 @@ internal sealed partial class TcpSock
 
     private void ClearRetransmits()
     {
-        RetransOut = LostOut = SackedOut = 0;
+        Packets.Retrans = Packets.Lost = Packets.Sacked = 0;
         Stats.TotalRto = 0;
         if (Recovery is { } recovery)
             recovery.Undo.Clear();
@@ -523,7 +523,7 @@ internal sealed partial class TcpSock
 
     private void BecomeEstablished(Cpu cpu, SkBuff skb, in TcpHeader tcp)
     {
-        Delivered++;
+        Rate.Delivered++;
         if (!Rtt.HasSample)
             MeasureSynAck(cpu);
         if (HasTimestamps)
@@ -706,14 +706,13 @@ internal sealed partial class TcpSock
         {
             while (recovery.Queue.First is { } sent)
             {
-                UnlinkSent(sent);
+                recovery.Unlink(sent);
                 FreeWriteSkb(cpu, sent);
             }
             recovery.RetransmitHint = recovery.HighestSack = null;
-            recovery.ProbeOut = false;
+            recovery.Probe.IsOut = false;
         }
-        PacketsOut = 0;
-        SackedOut = LostOut = RetransOut = 0;
+        Packets.Clear();
         Backoff = 0;
     }
 

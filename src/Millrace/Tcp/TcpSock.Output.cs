@@ -1,5 +1,4 @@
 using System;
-using System.Diagnostics;
 using Millrace.Buffers;
 using Millrace.Inet;
 using Millrace.Sched;
@@ -314,7 +313,7 @@ internal sealed partial class TcpSock
             quota = Math.Min(quota, maxSegments);
             if ((long)quota * mss - skb.Length is > 0 and var missing)
                 GrowFromNext(cpu, skb, (int)missing);
-            int segments = SetSegments(skb, mss);
+            int segments = Segmentation.SetSegments(skb, mss);
             if (!FitsWindow(skb, mss))
             {
                 rwndLimited = true;
@@ -399,28 +398,11 @@ internal sealed partial class TcpSock
         WriteQueue.Remove(skb);
         recovery.Queue.Append(skb);
         recovery.HighestSack ??= skb;
-        PacketsOut += (uint)skb.Tcp.Segments;
+        Packets.Out += (uint)skb.Tcp.Segments;
         if (before == 0 || PendingTimer == TimerEvent.LossProbe)
             RearmRto(cpu);
         cpu.Mib.Add(Mib.TcpExtTCPOrigDataSent, skb.Tcp.Segments);
         CheckSpace(cpu);
-    }
-
-    /// <summary>How many segments the buffer makes. Linux: tcp_set_skb_tso_segs.</summary>
-    public static int SetSegments(SkBuff skb, int mss)
-    {
-        ref TcpControlBlock tcp = ref skb.Tcp;
-        if (skb.Length <= mss)
-        {
-            tcp.SegmentSize = 0;
-            tcp.Segments = 1;
-        }
-        else
-        {
-            tcp.SegmentSize = mss;
-            tcp.Segments = (skb.Length + mss - 1) / mss;
-        }
-        return tcp.Segments;
     }
 
     // Fills a buffer that is smaller than what may be sent from the next one. Linux: tcp_grow_skb.
@@ -428,7 +410,7 @@ internal sealed partial class TcpSock
     {
         if (skb == WriteQueue.Last || WriteQueue.After(skb) is not { } next)
             return;
-        if (!MayMerge(skb, next))
+        if (!Segmentation.MayMerge(skb, next))
             return;
         int take = Math.Min(missing, next.Length);
         if (take > 0)
@@ -438,100 +420,39 @@ internal sealed partial class TcpSock
     // Moves unsent bytes from a buffer to the one before it; one that is empty then is gone. False: they do not fit. Linux: tcp_eat_one_skb.
     private bool MoveFront(Cpu cpu, SkBuff skb, SkBuff next, int take)
     {
-        if (!skb.TakeFront(next, take, cpu))
+        if (!Segmentation.TakeFront(cpu, skb, next, take))
             return false;
-        skb.TrueSize += take;
-        next.TrueSize -= take;
         skb.Tcp.EndSeq += take;
         next.Tcp.Seq += take;
         if (next.Length == 0)
         {
-            skb.Tcp.Flags |= next.Tcp.Flags;
+            Segmentation.InheritEnd(skb, next);
             skb.Tcp.EndSeq = next.Tcp.EndSeq;
-            skb.Tcp.Notes |= next.Tcp.Notes & BufferNotes.EndOfRecord;
-            MergeStamps(skb, next);
             WriteQueue.Remove(next);
             FreeWriteSkb(cpu, next);
         }
         return true;
     }
 
-    /// <summary>Whether the bytes of two neighbours may become one buffer. Linux: tcp_skb_can_collapse.</summary>
-    private static bool MayMerge(SkBuff to, SkBuff from) =>
-        (to.Tcp.Notes & BufferNotes.EndOfRecord) == 0 && to.ZeroCopy is null && from.ZeroCopy is null;
-
-    /// <summary>What is wanted of a buffer that is merged away is wanted of the one it is merged into. Linux: tcp_skb_collapse_tstamp.</summary>
-    private static void MergeStamps(SkBuff to, SkBuff from)
-    {
-        if (from.Stamps == TransmitStamps.None)
-            return;
-        to.Stamps |= from.Stamps;
-        to.StampKey = from.StampKey;
-    }
-
     /// <summary>Cuts a buffer that has not been sent. Linux: tso_fragment, tcp_fragment.</summary>
     private void FragmentUnsent(Cpu cpu, SkBuff skb, int length, int mss)
     {
-        SkBuff rest = Split(cpu, skb, length);
+        SkBuff rest = Segmentation.Split(cpu, skb, length);
+        ChargeWrite(Segmentation.Overhead);
         WriteQueue.InsertAfter(rest, skb);
-        SetSegments(skb, mss);
-        SetSegments(rest, mss);
+        Segmentation.SetSegments(skb, mss);
+        Segmentation.SetSegments(rest, mss);
     }
-
-    /// <summary>
-    /// Cuts a buffer in two, with all that is noted on it; the second half is returned, in no queue. Linux: tcp_fragment.
-    /// </summary>
-    private SkBuff Split(Cpu cpu, SkBuff skb, int length)
-    {
-        Debug.Assert(length > 0 && length < skb.Length, "both halves have bytes");
-        SkBuff rest = cpu.AllocSkb();
-        int moved = skb.Length - length;
-        rest.TrueSize = TxOverhead + moved;
-        skb.SplitTo(rest, length, cpu);
-        skb.TrueSize -= moved;
-        WriteQueued += TxOverhead;
-        ForceSchedule(TxOverhead);
-        Charge(TxOverhead);
-        ref TcpControlBlock a = ref skb.Tcp, b = ref rest.Tcp;
-        b.Seq = a.Seq + length;
-        b.EndSeq = a.EndSeq;
-        a.EndSeq = b.Seq;
-        b.Flags = a.Flags;
-        a.Flags &= ~(TcpFlags.Fin | TcpFlags.Psh);
-        b.Sacked = a.Sacked;
-        b.Notes = a.Notes;
-        a.Notes &= ~BufferNotes.EndOfRecord;
-        if (skb.Stamps != TransmitStamps.None && new SeqNumber(skb.StampKey) >= b.Seq)
-        {
-            (rest.Stamps, rest.StampKey) = (skb.Stamps, skb.StampKey);
-            skb.Stamps = TransmitStamps.None;
-        }
-        b.FirstTxTime = a.FirstTxTime;
-        b.DeliveredTime = a.DeliveredTime;
-        b.Delivered = a.Delivered;
-        b.DeliveredCe = a.DeliveredCe;
-        rest.SentTime = skb.SentTime;
-        rest.IpSummed = ChecksumState.Partial;
-        if (skb.ZeroCopy is { } notice)
-        {
-            notice.Hold();
-            rest.ZeroCopy = notice;
-        }
-        return rest;
-    }
-
-    /// <summary>What a buffer without payload is charged. Linux: the truesize of tcp_stream_alloc_skb.</summary>
-    public const int TxOverhead = 896;
 
     /// <summary>A buffer of the write queue, charged to the socket; null if there is no memory for it. Linux: tcp_stream_alloc_skb.</summary>
     public SkBuff? AllocWriteSkb(Cpu cpu, bool force)
     {
         if (force)
-            ForceSchedule(TxOverhead);
-        else if (!ScheduleSend(cpu, TxOverhead))
+            ForceSchedule(Segmentation.Overhead);
+        else if (!ScheduleSend(cpu, Segmentation.Overhead))
             return null;
         SkBuff skb = cpu.AllocSkb();
-        skb.TrueSize = TxOverhead;
+        skb.TrueSize = Segmentation.Overhead;
         skb.IpSummed = ChecksumState.Partial;
         return skb;
     }
@@ -557,6 +478,21 @@ internal sealed partial class TcpSock
         Charge(skb.TrueSize);
     }
 
+    // The queues' buffers hold so much more memory, or less.
+    private void ChargeWrite(int bytes)
+    {
+        WriteQueued += bytes;
+        if (bytes >= 0)
+        {
+            ForceSchedule(bytes);
+            Charge(bytes);
+        }
+        else
+        {
+            Uncharge(-bytes);
+        }
+    }
+
     /// <summary>Ends a buffer that was queued to be sent, and its charge. Linux: tcp_wmem_free_skb.</summary>
     public void FreeWriteSkb(Cpu cpu, SkBuff skb)
     {
@@ -576,7 +512,7 @@ internal sealed partial class TcpSock
         Micros priorWire = LastWireTime;
         LastWireTime = Micros.Max(LastWireTime, Time);
         skb.SentTime = LastWireTime.Value;
-        NoteRate(skb);
+        Rate.OnSent(skb, PacketsOut == 0);
         if (InUrgentMode && skb.Tcp.Seq < Snd.Up)
             skb.Tcp.Flags |= TcpFlags.Urg;
         SkBuff segment = cpu.AllocSkb(SkBuff.TransmitHeadroom);
@@ -1035,7 +971,7 @@ internal sealed partial class TcpSock
                 if (take < skb.Length)
                     FragmentUnsent(cpu, skb, take, mss);
             }
-            SetSegments(skb, mss);
+            Segmentation.SetSegments(skb, mss);
             skb.Tcp.Flags |= TcpFlags.Psh;
             cpu.BhDisable();
             Errno error = TransmitSkb(cpu, skb);

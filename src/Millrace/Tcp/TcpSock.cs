@@ -153,25 +153,16 @@ internal sealed partial class TcpSock : InetConnectionSock
     public MinFilter MinRtt;
     public CaState CaState;
 
-    /// <summary>Linux: reordering, reord_seen.</summary>
-    public byte ReorderingSeen;
-    public ushort Reordering = 3;
-
-    /// <summary>RACK's reordering window in quarters of the least round trip. Linux: reo_wnd_steps, reo_wnd_persist.</summary>
-    public byte RackSteps = 1, RackPersist;
+    /// <summary>How much the path has been seen to reorder.</summary>
+    public ReorderingState Reorder = new(3);
 
     public CongestionControl? Congestion;
 
-    /// <summary>Packets sent and not acknowledged, SACKed, known lost, retransmitted. Linux: packets_out and its kin.</summary>
-    public uint PacketsOut, SackedOut, LostOut, RetransOut;
+    /// <summary>The packets that are out, and what the scoreboard knows of them.</summary>
+    public PacketCounts Packets;
 
-    /// <summary>Totals: packets delivered, of those marked, lost. Linux: delivered, delivered_ce, lost.</summary>
-    public uint Delivered, DeliveredCe, Lost;
-
-    /// <summary>The delivery-rate estimator. Linux: first_tx_mstamp, delivered_mstamp, app_limited, rate_delivered, rate_interval_us.</summary>
-    public long FirstTxTime, DeliveredTime;
-    public uint AppLimited, RateDelivered, RateIntervalUs;
-    public bool RateAppLimited;
+    /// <summary>What has been delivered, and how fast.</summary>
+    public DeliveryRate Rate;
 
     /// <summary>The clock as of the event at hand. Linux: tcp_mstamp.</summary>
     public Micros Time;
@@ -241,11 +232,17 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     public void SetFeature(TcpFeatures feature, bool on) => Features = on ? Features | feature : Features & ~feature;
 
-    /// <summary>Packets in flight. RFC 6675's pipe. Linux: tcp_packets_in_flight.</summary>
-    public uint PacketsInFlight => PacketsOut - LeftOut + RetransOut;
+    public uint PacketsOut => Packets.Out;
 
-    /// <summary>Packets that have left the network. Linux: tcp_left_out.</summary>
-    public uint LeftOut => SackedOut + LostOut;
+    public uint SackedOut => Packets.Sacked;
+
+    public uint LostOut => Packets.Lost;
+
+    public uint RetransOut => Packets.Retrans;
+
+    public uint PacketsInFlight => Packets.InFlight;
+
+    public uint Delivered => Rate.Delivered;
 
     public uint MinRttUs => MinRtt.Value == 0 && !Rtt.HasSample ? TcpConstants.UnknownRtt : MinRtt.Value;
 
@@ -391,7 +388,7 @@ internal sealed partial class TcpSock : InetConnectionSock
     {
         Debug.Assert(Snd.Una <= Snd.Nxt, "SND.UNA never passes SND.NXT");
         Debug.Assert(Snd.Nxt <= Snd.Written || State is TcpState.Listen or TcpState.Close, "nothing is sent that was not written");
-        Debug.Assert(LeftOut <= PacketsOut, "no more packets have left the network than were sent");
+        Debug.Assert(Packets.Left <= PacketsOut, "no more packets have left the network than were sent");
         Debug.Assert(SackedOut <= PacketsOut && LostOut <= PacketsOut, "the scoreboard counts packets that are out");
         Debug.Assert(PacketsOut == 0 == IsRtxEmpty, "packets are out exactly while the retransmit queue holds them");
         Debug.Assert(Rcv.Copied <= Rcv.Nxt || State is TcpState.Listen or TcpState.Close, "nothing is read that has not come");

@@ -106,7 +106,7 @@ internal sealed class Bbr : CongestionControl
     // §4.3.4.4: after an idle time the pipe is empty, and needs no more than what it takes.
     public override void OnEvent(TcpSock sk, CaEvent what)
     {
-        if (what != CaEvent.TxStart || sk.AppLimited == 0)
+        if (what != CaEvent.TxStart || sk.Rate.AppLimited == 0)
             return;
         _idleRestart = true;
         if (_mode == Mode.ProbeBandwidth)
@@ -184,8 +184,7 @@ internal sealed class Bbr : CongestionControl
     private void ProbeRtt(TcpSock sk)
     {
         // Rates while the window is small are not the path's.
-        uint limited = sk.Delivered + sk.PacketsInFlight;
-        sk.AppLimited = limited != 0 ? limited : 1;
+        sk.Rate.MarkAppLimited(sk.PacketsInFlight);
         if (_probeRttEnd == Micros.Zero)
         {
             if (sk.PacketsInFlight > MinCwnd)
@@ -262,14 +261,14 @@ internal sealed class Bbr : CongestionControl
     private void NextPhase(TcpSock sk)
     {
         _phase = (_phase + 1) % PhaseGains.Length;
-        _phaseStart = new Micros(sk.DeliveredTime);
+        _phaseStart = new Micros(sk.Rate.DeliveredTime);
         Enter(Mode.ProbeBandwidth);
     }
 
     // §4.3.4.1: a phase lasts a round trip; probing goes on until it has filled the pipe, draining only until it has emptied it.
     private bool IsPhaseOver(TcpSock sk, in RateSample sample)
     {
-        bool lasted = sk.DeliveredTime - _phaseStart.Value > _minRttUs;
+        bool lasted = sk.Rate.DeliveredTime - _phaseStart.Value > _minRttUs;
         if (_pacingGain == GainUnit)
             return lasted;
         return _pacingGain > GainUnit

@@ -42,7 +42,7 @@ internal sealed class Dctcp : CongestionControl
     {
         if (sk.Snd.Una < _windowEnd)
             return;
-        uint delivered = Math.Max(sk.Delivered - _delivered, 1), marked = sk.DeliveredCe - _deliveredCe;
+        uint delivered = Math.Max(sk.Delivered - _delivered, 1), marked = sk.Rate.DeliveredCe - _deliveredCe;
         uint decay = _alpha >> GainShift;
         _alpha -= decay != 0 ? decay : _alpha;
         _alpha = Math.Min(_alpha + (uint)((ulong)marked * (AlphaOne >> GainShift) / delivered), AlphaOne);
@@ -98,6 +98,6 @@ internal sealed class Dctcp : CongestionControl
     {
         _windowEnd = sk.Snd.Nxt;
         _delivered = sk.Delivered;
-        _deliveredCe = sk.DeliveredCe;
+        _deliveredCe = sk.Rate.DeliveredCe;
     }
 }
