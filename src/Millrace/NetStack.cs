@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Net;
+using System.Net.NetworkInformation;
 using System.Threading;
 using System.Threading.Tasks;
 using Millrace.Buffers;
@@ -30,6 +31,9 @@ public sealed partial class NetStack : IDisposable
     private readonly NetRx _netRx;
     private readonly DeviceTable _devices;
     private readonly RoutingTable _routes;
+    private readonly Prng _linkRandom;
+    private readonly ArpTable _arp;
+    private readonly NeighbourDiscovery _discovery;
     private readonly InetProtocols _protocols = new();
     private readonly NetFamilies _families = new();
     private readonly TcpProto _tcp;
@@ -67,6 +71,9 @@ public sealed partial class NetStack : IDisposable
             long pages = options.MemoryBudget / ProtoMemory.Quantum;
             Sysctls.TcpMem = (pages / 2, pages * 2 / 3, pages);
         }
+        _linkRandom = new Prng(new SecretSource(~options.Seed).NextSeed());
+        _arp = new ArpTable(Sysctls.Neigh4, _routes, _cpus.Timers, new Prng(_linkRandom.NextUInt64()));
+        _discovery = new NeighbourDiscovery(Sysctls.Neigh6, _routes, _devices, _cpus.Timers, new Prng(_linkRandom.NextUInt64()));
         _tcp = BuildInternet(secrets);
         Sysctls.AvailableCongestionControl = () => _tcp.Congestions.Available;
         _face = new SocketFace(_cpus, options.InlineCompletions);
@@ -108,7 +115,10 @@ public sealed partial class NetStack : IDisposable
         IpAddr ip = IpAddr.From(address);
         if (prefixLength < 0 || prefixLength > (ip.IsV4 ? 32 : 128))
             throw new ArgumentException($"A prefix of {prefixLength} bits does not fit {address}.", nameof(prefixLength));
-        _routes.AddAddress(DeviceByName(device), ip, prefixLength);
+        NetDevice owner = DeviceByName(device);
+        _routes.AddAddress(owner, ip, prefixLength);
+        if (owner.IsEthernet && ip.IsV4 && Sysctls.ArpNotify)
+            OnCpu(cpu => ArpTable.Announce(cpu, owner, ip));
     }
 
     /// <summary>Adds a route.</summary>
@@ -139,7 +149,7 @@ public sealed partial class NetStack : IDisposable
     public void RemoveDevice(string name)
     {
         NetDevice device = DeviceByName(name);
-        _routes.Remove(device);
+        Forget(device);
         _devices.Remove(device);
     }
 
@@ -227,6 +237,23 @@ public sealed partial class NetStack : IDisposable
         return entries;
     }
 
+    /// <summary>The neighbours that the stack knows on its Ethernets, of both address families. Linux: `ip neigh`.</summary>
+    public IReadOnlyList<NeighbourEntry> ListNeighbours()
+    {
+        var entries = new List<NeighbourEntry>();
+        OnCpu(cpu =>
+        {
+            _arp.List(cpu, entries);
+            _discovery.List(cpu, entries);
+        });
+        return entries;
+    }
+
+    /// <summary>The address of a device on its Ethernet; null if it has none.</summary>
+    /// <exception cref="ArgumentException">There is no such device.</exception>
+    public PhysicalAddress? HardwareAddressOf(string device) =>
+        DeviceByName(device) is { IsEthernet: true } ethernet ? ethernet.HardwareAddress.ToPhysicalAddress() : null;
+
     /// <summary>Wires two stacks together: what one sends on its device, the other receives.</summary>
     /// <returns>Nothing; each stack has a new device of the given name.</returns>
     public static void Wire(NetStack a, string deviceA, NetStack b, string deviceB, WireOptions? options = null)
@@ -234,8 +261,7 @@ public sealed partial class NetStack : IDisposable
         ArgumentNullException.ThrowIfNull(a);
         ArgumentNullException.ThrowIfNull(b);
         options ??= new WireOptions();
-        var endA = new WireDevice(deviceA, options.Mtu, options.RingSize);
-        var endB = new WireDevice(deviceB, options.Mtu, options.RingSize);
+        WireDevice endA = a.NewWireEnd(deviceA, options), endB = b.NewWireEnd(deviceB, options);
         WireDevice.Connect(endA, endB);
         endA.Features = endB.Features = (options.Offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None)
             | (options.Gro ? DeviceFeatures.Gro : DeviceFeatures.None);
@@ -266,6 +292,29 @@ public sealed partial class NetStack : IDisposable
         return error == Errno.OK ? socket! : throw error.ToException();
     }
 
+    private WireDevice NewWireEnd(string name, WireOptions options) =>
+        new(name, options.Mtu, options.RingSize, options.Ethernet ? MacAddr.Local(_linkRandom.NextUInt64()) : default);
+
+    private void Forget(NetDevice device)
+    {
+        _routes.Remove(device);
+        OnCpu(cpu =>
+        {
+            _arp.Remove(cpu, device);
+            _discovery.Remove(cpu, device);
+        });
+    }
+
+    // What a call does in the network layers, with bottom halves off.
+    private void OnCpu(Action<Cpu> body)
+    {
+        TaskContext context = _cpus.Enter();
+        context.Cpu.BhDisable();
+        body(context.Cpu);
+        context.Cpu.BhEnable();
+        _cpus.Leave(ref context);
+    }
+
     private NetDevice DeviceByName(string name) =>
         _devices.ByName(name) ?? throw new ArgumentException($"{Name} has no device named {name}.", nameof(name));
 
@@ -273,11 +322,13 @@ public sealed partial class NetStack : IDisposable
     {
         var random = new Prng(secrets.NextSeed());
         var ids = new IpIdGenerator(secrets.NextKey(), _host, random);
-        var output4 = new Ip4Output(_routes, Sysctls, ids);
-        var output6 = new Ip6Output(_routes, Sysctls, secrets.NextKey());
+        var output4 = new Ip4Output(_routes, _arp, Sysctls, ids);
+        var output6 = new Ip6Output(_routes, _discovery, Sysctls, secrets.NextKey());
         var limiter = new IcmpRateLimiter(Sysctls, _host);
         var icmp4 = new Icmp4(_protocols, _routes, output4, Sysctls, limiter);
-        var icmp6 = new Icmp6(_protocols, _routes, output6, limiter);
+        var icmp6 = new Icmp6(_protocols, _routes, output6, limiter, _discovery);
+        _arp.Errors = icmp4;
+        _discovery.Errors = icmp6;
         var reassembly = new Ip4Reassembly(_cpus.Timers);
         var binds = new BindHash(Sysctls, random);
         var tcp = new TcpProto(new TcpCollaborators
@@ -302,6 +353,7 @@ public sealed partial class NetStack : IDisposable
         _protocols.Add(new UdpInput(icmp4, icmp6));
         _netRx.Ipv4 = new Ip4Input(_protocols, _routes, reassembly, icmp4);
         _netRx.Ipv6 = new Ip6Input(_protocols, _routes, icmp6);
+        _netRx.Arp = new ArpInput(_arp, _devices);
         RegisterFamilies(tcp, binds, ids, secrets);
         return tcp;
     }
@@ -345,7 +397,7 @@ public sealed partial class NetStack : IDisposable
             if (a.Device == device)
                 lost.Add(a.Address);
         }
-        _routes.Remove(device);
+        Forget(device);
         _tcp.AbortConnections(_cpus, lost, Errno.ENETDOWN);
     }
 }

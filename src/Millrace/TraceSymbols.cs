@@ -38,6 +38,7 @@ internal static class TraceSymbols
         "reason" => ((DropReason)value).KernelName(),
         "dev" => record.Stack.DeviceName((int)value),
         "us" => Duration(value),
+        "nud" => ((NeighbourState)value).ToString().ToUpperInvariant(),
         "tcpflags" => Flags((TcpFlags)value),
         "task_state" => value switch { TaskState.Running => "R", TaskState.Interruptible => "S", _ => "D" },
         "timer" => value switch { 1 => "RETRANS", 2 => "PROBE0", 3 => "LOSS_PROBE", 4 => "REO_TIMEOUT", _ => "TIMER" },

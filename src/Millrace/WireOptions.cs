@@ -18,6 +18,12 @@ public sealed class WireOptions
     /// </summary>
     public bool Gro { get; set; }
 
+    /// <summary>
+    /// Whether the wire is an Ethernet: both ends get an address, packets travel in frames, and neighbours are found by ARP and IPv6
+    /// neighbour discovery.
+    /// </summary>
+    public bool Ethernet { get; set; }
+
     /// <summary>Packets that may wait at the receiving end.</summary>
     public int RingSize { get; set; } = 65536;
 }

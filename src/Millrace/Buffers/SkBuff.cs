@@ -38,6 +38,14 @@ internal enum GsoType : byte
     TcpAccEcn = 16,
 }
 
+/// <summary>For whom the frame was that a packet came in. Linux: PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST.</summary>
+internal enum LinkTarget : byte
+{
+    Host,
+    Broadcast,
+    Multicast,
+}
+
 /// <summary>What a buffer's memory is charged to.</summary>
 internal enum ChargeKind : byte
 {
@@ -163,6 +171,9 @@ internal sealed unsafe class SkBuff : SkBuffLink
     /// <summary>The device that it came in on. Linux: skb_iif.</summary>
     public int IfIndex;
     public EtherType Protocol;
+
+    /// <summary>Incoming: for whom the frame was; this host where there are no frames. Linux: pkt_type.</summary>
+    public LinkTarget LinkTarget;
     public ChecksumState IpSummed;
     public ChargeKind Charge;
     public GsoType GsoType;
@@ -260,6 +271,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         IfIndex = 0;
         NetworkOffset = Unset;
         IpSummed = ChecksumState.None;
+        LinkTarget = LinkTarget.Host;
         Charge = ChargeKind.None;
         GsoType = GsoType.None;
         GsoSize = GsoSegs = 0;

@@ -10,7 +10,7 @@ internal sealed class CaptureLayer(PcapngCapture capture) : DeviceLayer
 {
     private int _interface;
 
-    protected override void OnInstalled() => _interface = capture.AddInterface(Device.Name, Device.Mtu);
+    protected override void OnInstalled() => _interface = capture.AddInterface(Device.Name, Device.Mtu, Device.IsEthernet);
 
     public override void Transmit(Cpu cpu, SkBuff skb)
     {

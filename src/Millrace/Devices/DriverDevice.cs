@@ -26,7 +26,8 @@ internal sealed class DriverDevice : NetDevice
     {
         _driver = driver;
         _offload = (driver.Flags & DriverFlags.Offload) != 0;
-        Flags = DeviceFlags.PointToPoint;
+        HardwareAddress = MacAddr.From(driver.HardwareAddress);
+        Flags = IsEthernet ? DeviceFlags.Broadcast : DeviceFlags.PointToPoint;
         Features = DeviceFeatures.Gro | (_offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None);
     }
 
@@ -142,7 +143,7 @@ internal sealed class DriverDevice : NetDevice
                 _small = cpu.AllocPage(PageSize.Small);
             byte* head = pool.PageAddress(_small);
             const int headBytes = BufferPool.SmallPageBytes - RxHeadroom;
-            bool mayBeLarge = _device._offload || _device.Mtu > headBytes;
+            bool mayBeLarge = _device._offload || _device.Mtu + EthernetHeader.Length + EthernetHeader.TagLength > headBytes;
             if (mayBeLarge && _large == BufferPool.NoPage)
                 _large = cpu.AllocPage(PageSize.Large);
             byte* tail = mayBeLarge ? pool.PageAddress(_large) : null;
@@ -175,7 +176,7 @@ internal sealed class DriverDevice : NetDevice
 
         private unsafe void Accept(Cpu cpu, SkBuff skb, in PacketOffload offload)
         {
-            skb.Protocol = (skb.Data[0] >> 4) switch
+            skb.Protocol = _device.IsEthernet ? Ethernet.TypeOf(skb) : (skb.Data[0] >> 4) switch
             {
                 4 => EtherType.Ipv4,
                 6 => EtherType.Ipv6,
@@ -258,6 +259,7 @@ internal sealed class DriverDevice : NetDevice
             {
                 while (_batch.PopFirst() is { } skb)
                     Write(cpu, skb);
+                driver.Flush(queue);
             }
             device.CpuSet.Release(cpu);
         }

@@ -3,6 +3,7 @@ using System.Threading;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Devices;
 
@@ -69,6 +70,12 @@ internal abstract class NetDevice : IDisposable
 
     /// <summary>The largest IP packet that goes on the wire, in bytes.</summary>
     public int Mtu { get; set; }
+
+    /// <summary>The device's address on an Ethernet, whose frames it then carries; none: it carries IP packets. Linux: dev_addr.</summary>
+    public MacAddr HardwareAddress { get; init; }
+
+    /// <summary>Linux: ARPHRD_ETHER.</summary>
+    public bool IsEthernet => !HardwareAddress.IsNone;
 
     public DeviceFlags Flags { get; protected set; }
 
@@ -151,9 +158,13 @@ internal abstract class NetDevice : IDisposable
 
     public virtual void Dispose() => Flags &= ~DeviceFlags.Up;
 
+    /// <summary>A packet, or the packet in a frame, leaves the device and its layers for the stack.</summary>
     internal void DeliverUp(Cpu cpu, SkBuff skb)
     {
-        if ((Features & DeviceFeatures.Gro) != 0)
+        DropReason reason = IsEthernet ? Ethernet.Strip(cpu, this, skb) : DropReason.None;
+        if (reason != DropReason.None)
+            Drops.Free(cpu, skb, reason);
+        else if ((Features & DeviceFeatures.Gro) != 0 && skb.LinkTarget == LinkTarget.Host)
             NetRx.ReceiveMerging(cpu, skb);
         else
             NetRx.Receive(cpu, skb);

@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics.CodeAnalysis;
+using System.Net.NetworkInformation;
 
 namespace Millrace;
 
@@ -50,8 +51,9 @@ public enum DriverFlags
 }
 
 /// <summary>
-/// A source and sink of IP packets outside the stack: a TUN device, a packet socket, the user's own. The stack calls it; it never
-/// calls the stack.
+/// A source and sink of packets outside the stack: a TUN device, a packet socket, the user's own. The stack calls it; it never
+/// calls the stack. A packet is an IP packet; of a driver with a <see cref="HardwareAddress"/> it is an Ethernet frame without its check
+/// sequence.
 /// </summary>
 /// <remarks>
 /// Each queue is read by one thread at a time and written by one thread at a time. Receiving and sending never block;
@@ -62,25 +64,38 @@ public abstract class NetDriver : IDisposable
     /// <summary>The interface's name.</summary>
     public abstract string Name { get; }
 
-    /// <summary>The largest packet on the wire, in bytes.</summary>
+    /// <summary>The largest IP packet on the wire, in bytes.</summary>
     public abstract int Mtu { get; }
 
     public virtual DriverFlags Flags => DriverFlags.None;
+
+    /// <summary>
+    /// The stack's own address on the Ethernet that the driver's frames come from; null: the driver has IP packets. It does not change.
+    /// </summary>
+    public virtual PhysicalAddress? HardwareAddress => null;
 
     /// <summary>Queues that are served in parallel.</summary>
     public virtual int Queues => 1;
 
     /// <summary>
-    /// Receives one IP packet into <paramref name="pieces"/>, in order. Returns its length in bytes, 0 if there is none now, or a
+    /// Receives one packet into <paramref name="pieces"/>, in order. Returns its length in bytes, 0 if there is none now, or a
     /// negative number if the device has failed for good.
     /// </summary>
     public abstract int Receive(int queue, ReadOnlySpan<IoVec> pieces, ref PacketOffload offload);
 
     /// <summary>
-    /// Sends one IP packet, given in pieces. Returns its length, 0 if the device has no room and the packet is lost, or a negative
+    /// Sends one packet, given in pieces. Returns its length, 0 if the device has no room and the packet is lost, or a negative
     /// number if the device has failed for good.
     /// </summary>
     public abstract int Transmit(int queue, ReadOnlySpan<IoVec> pieces, in PacketOffload offload);
+
+    /// <summary>
+    /// No more packets follow for now: what <see cref="Transmit"/> has only queued goes out. Called by the queue's writer, after one
+    /// packet or many.
+    /// </summary>
+    public virtual void Flush(int queue)
+    {
+    }
 
     /// <summary>Blocks until a packet is there, <see cref="Wake"/> is called, or the timeout is over; negative waits for ever.</summary>
     public abstract void Wait(int queue, TimeSpan timeout);

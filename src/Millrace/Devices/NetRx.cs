@@ -40,6 +40,8 @@ internal sealed class NetRx : SoftirqAction
 
     public PacketType? Ipv6 { get; set; }
 
+    public PacketType? Arp { get; set; }
+
     /// <summary>Puts a poll whose SCHED bit the caller has set on this CPU's list. Linux: __napi_schedule.</summary>
     public void Schedule(Cpu cpu, Napi napi)
     {
@@ -121,7 +123,8 @@ internal sealed class NetRx : SoftirqAction
         {
             EtherType.Ipv4 => Ipv4,
             EtherType.Ipv6 => Ipv6,
-            EtherType.Arp or EtherType.None => null,
+            EtherType.Arp => Arp,
+            EtherType.None => null,
         };
         if (handler is null)
             Drops.Free(cpu, skb, DropReason.UnhandledProto);

@@ -16,7 +16,7 @@ namespace Millrace.Devices;
 internal sealed class PcapngCapture : IDisposable
 {
     private const uint SectionHeader = 0x0a0d0d0a, InterfaceDescription = 1, EnhancedPacket = 6;
-    private const ushort LinkTypeRaw = 101;
+    private const ushort LinkTypeEthernet = 1, LinkTypeRaw = 101;
     private const int MaxQueued = 65536;
 
     private readonly Stream _stream;
@@ -37,12 +37,13 @@ internal sealed class PcapngCapture : IDisposable
     /// <summary>Packets that were not recorded because the queue was full.</summary>
     public long Lost { get; private set; }
 
-    public int AddInterface(string name, int mtu)
+    /// <param name="frames">Whether its packets are Ethernet frames, and not IP packets.</param>
+    public int AddInterface(string name, int mtu, bool frames = false)
     {
         lock (_fileLock)
         {
             var body = new MemoryStream();
-            Put16(body, LinkTypeRaw);
+            Put16(body, frames ? LinkTypeEthernet : LinkTypeRaw);
             Put16(body, 0);
             Put32(body, (uint)Math.Max(mtu, 65535));
             PutOption(body, 2, Encoding.UTF8.GetBytes(name));

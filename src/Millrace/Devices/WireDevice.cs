@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Devices;
 
@@ -20,13 +21,15 @@ internal sealed class WireDevice : NetDevice
     private RxPoll? _poll;
     private SpinLock32 _outgoingLock, _ringLock;
 
+    /// <param name="hardwareAddress">The end's Ethernet address; none for a wire of IP packets.</param>
     /// <param name="ringSize">Packets that may wait at the receiving end; more are dropped and counted.</param>
-    public WireDevice(string name, int mtu, int ringSize)
+    public WireDevice(string name, int mtu, int ringSize, MacAddr hardwareAddress = default)
         : base(name, mtu)
     {
         _ringSize = ringSize;
         _handoff = new Handoff(this);
-        Flags = DeviceFlags.PointToPoint;
+        HardwareAddress = hardwareAddress;
+        Flags = IsEthernet ? DeviceFlags.Broadcast : DeviceFlags.PointToPoint;
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)

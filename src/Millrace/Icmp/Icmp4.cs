@@ -47,7 +47,8 @@ internal sealed unsafe class Icmp4(InetProtocols protocols, RoutingTable routes,
     {
         if (!MayAnswer(about, out IpAddr source, out IpAddr destination))
             return;
-        if ((sysctls.IcmpRateMask >> type & 1) != 0 && !limiter.Allows(source))
+        // Nobody provokes what this host tells itself. Linux: icmpv4_xrlim_allow.
+        if (!routes.IsLocal(source) && (sysctls.IcmpRateMask >> type & 1) != 0 && !limiter.Allows(source))
         {
             cpu.Mib.Inc(Mib.IcmpOutRateLimitHost);
             return;

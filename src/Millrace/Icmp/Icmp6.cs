@@ -10,7 +10,7 @@ namespace Millrace.Icmp;
 
 /// <summary>ICMPv6: answers echoes, sends errors about packets that nobody takes, hands errors about ours to their protocol.</summary>
 /// <remarks>RFC 4443. Linux: icmpv6_rcv, icmp6_send, icmpv6_notify.</remarks>
-internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes, Ip6Output output, IcmpRateLimiter limiter)
+internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes, Ip6Output output, IcmpRateLimiter limiter, NeighbourDiscovery neighbours)
     : InetProtocol, IIcmpSender
 {
     private const int HeaderSize = IcmpHeader.Size;
@@ -35,7 +35,7 @@ internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes,
         }
         else
         {
-            Dispatch(cpu, skb);
+            reason = Dispatch(cpu, skb);
         }
         Drops.Free(cpu, skb, reason);
     }
@@ -43,7 +43,8 @@ internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes,
     public void SendError(Cpu cpu, SkBuff about, byte type, byte code, uint info)
     {
         IpAddr source = IpHeaders.Source(about), destination = IpHeaders.Destination(about);
-        if (!MayAnswer(about, source, destination) || !limiter.Allows(source))
+        // Nobody provokes what this host tells itself. Linux: icmpv6_xrlim_allow.
+        if (!MayAnswer(about, source, destination) || (!routes.IsLocal(source) && !limiter.Allows(source)))
             return;
         // As much as fits the smallest MTU. RFC 4443 §2.4(c).
         int quote = Math.Min(about.Length, Ipv6Header.MinMtu - Ipv6Header.Length - HeaderSize);
@@ -55,7 +56,7 @@ internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes,
         Send(cpu, skb, new ReplyFlow(from, source) { Protocol = IpProtocol.IcmpV6 });
     }
 
-    private void Dispatch(Cpu cpu, SkBuff skb)
+    private DropReason Dispatch(Cpu cpu, SkBuff skb)
     {
         IcmpHeader.TryParse(skb.Data, skb.Length, out IcmpHeader icmp);
         switch ((Icmp6Type)icmp.Type)
@@ -84,10 +85,17 @@ internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes,
                 cpu.Mib.Inc(Mib.Icmp6InParmProblems);
                 HandleError(cpu, skb, icmp);
                 break;
+            case Icmp6Type.NeighborSolicitation:
+                cpu.Mib.Inc(Mib.Icmp6InNeighborSolicits);
+                return neighbours.Receive(cpu, skb);
+            case Icmp6Type.NeighborAdvertisement:
+                cpu.Mib.Inc(Mib.Icmp6InNeighborAdvertisements);
+                return neighbours.Receive(cpu, skb);
             default:
-                // Discovery of neighbours and routers has no meaning on a link without them.
+                // Routers are the user's to name.
                 break;
         }
+        return DropReason.None;
     }
 
     private void AnswerEcho(Cpu cpu, SkBuff request, uint rest)

@@ -35,7 +35,7 @@ internal sealed unsafe class Ip4Input(InetProtocols protocols, RoutingTable rout
         }
         skb.TransportOffset = skb.NetworkOffset + headerLength;
         bool isFragment = (Be.Get16(skb.NetworkHeader + 6) & (Ipv4Header.MoreFragments | Ipv4Header.OffsetMask)) != 0;
-        if (!isFragment && TryEarlyDemux(cpu, skb, headerLength))
+        if (!isFragment && skb.LinkTarget == LinkTarget.Host && TryEarlyDemux(cpu, skb, headerLength))
         {
             Deliver(cpu, skb, headerLength);
             return;
@@ -159,7 +159,7 @@ internal sealed unsafe class Ip4Input(InetProtocols protocols, RoutingTable rout
         if (destination.IsAny)
             return DropReason.IpInvalidDest;
         if (routes.IsLocal(destination))
-            return DropReason.None;
+            return skb.LinkTarget == LinkTarget.Host ? DropReason.None : DropReason.UnicastInL2Multicast;
         if (routes.IsBroadcast(destination))
         {
             cpu.Mib.Inc(Mib.IpExtInBcastPkts);

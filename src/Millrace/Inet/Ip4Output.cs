@@ -8,7 +8,7 @@ namespace Millrace.Inet;
 
 /// <summary>IPv4's way out: header, route, device.</summary>
 /// <remarks>Linux: ip_output.c.</remarks>
-internal sealed unsafe class Ip4Output(RoutingTable routes, Sysctls sysctls, IpIdGenerator ids) : AfOps
+internal sealed unsafe class Ip4Output(RoutingTable routes, NeighbourTable neighbours, Sysctls sysctls, IpIdGenerator ids) : AfOps
 {
     public override int HeaderLength => Ipv4Header.MinLength;
 
@@ -64,7 +64,7 @@ internal sealed unsafe class Ip4Output(RoutingTable routes, Sysctls sysctls, IpI
         skb.Protocol = EtherType.Ipv4;
         if (skb.Length > route.Mtu && !skb.IsGso)
             return OutputTooLarge(cpu, route, skb);
-        return DevQueue.Transmit(cpu, route.Device, skb) ? Errno.OK : Errno.ENOBUFS;
+        return neighbours.Output(cpu, route, skb) ? Errno.OK : Errno.ENOBUFS;
     }
 
     private byte DefaultTtl(Route route) => route.Metrics.HopLimit > 0 ? (byte)route.Metrics.HopLimit : sysctls.IpDefaultTtl;
@@ -79,7 +79,7 @@ internal sealed unsafe class Ip4Output(RoutingTable routes, Sysctls sysctls, IpI
     }
 
     // Linux: ip_fragment.
-    private static Errno OutputTooLarge(Cpu cpu, Route route, SkBuff skb)
+    private Errno OutputTooLarge(Cpu cpu, Route route, SkBuff skb)
     {
         if ((Be.Get16(skb.NetworkHeader + 6) & Ipv4Header.DontFragment) != 0)
         {
@@ -96,7 +96,7 @@ internal sealed unsafe class Ip4Output(RoutingTable routes, Sysctls sysctls, IpI
         while (fragments.PopFirst() is { } fragment)
         {
             cpu.Mib.Inc(Mib.IpFragCreates);
-            all &= DevQueue.Transmit(cpu, route.Device, fragment);
+            all &= neighbours.Output(cpu, route, fragment);
         }
         return all ? Errno.OK : Errno.ENOBUFS;
     }

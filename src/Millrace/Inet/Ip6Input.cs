@@ -70,11 +70,11 @@ internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable rout
         if (!cameFromLoopback && routes.IsLocal(source))
             return Refuse(cpu, DropReason.IpLocalSource);
         if (routes.IsLocal(destination))
-            return DropReason.None;
+            return skb.LinkTarget == LinkTarget.Host ? DropReason.None : DropReason.UnicastInL2Multicast;
         if (destination.IsMulticast)
         {
             cpu.Mib.Inc(Mib.Ip6InMcastPkts);
-            return DropReason.OtherHost;
+            return routes.IsInGroup(destination) ? DropReason.None : DropReason.OtherHost;
         }
         return Refuse(cpu, DropReason.IpInAddrErrors);
     }
@@ -172,6 +172,12 @@ internal sealed unsafe class Ip6Input(InetProtocols protocols, RoutingTable rout
     {
         skb.TransportOffset = skb.NetworkOffset + headers;
         InetProtocol? protocol = protocols[next];
+        // A group is joined for neighbour discovery alone.
+        if (IpHeaders.Destination(skb).IsMulticast && next != IpProtocol.IcmpV6)
+        {
+            Drops.Free(cpu, skb, DropReason.OtherHost);
+            return;
+        }
         if (protocol is null || next == IpProtocol.Icmp)
         {
             if (next != IpProtocol.NoNextHeader)

@@ -8,7 +8,7 @@ namespace Millrace.Inet;
 
 /// <summary>IPv6's way out: header, route, device.</summary>
 /// <remarks>RFC 8200, RFC 6437 (flow labels). Linux: ip6_xmit, ip6_output.</remarks>
-internal sealed unsafe class Ip6Output(RoutingTable routes, Sysctls sysctls, SipKey labelKey) : AfOps
+internal sealed unsafe class Ip6Output(RoutingTable routes, NeighbourTable neighbours, Sysctls sysctls, SipKey labelKey) : AfOps
 {
     public override int HeaderLength => Ipv6Header.Length;
 
@@ -85,7 +85,7 @@ internal sealed unsafe class Ip6Output(RoutingTable routes, Sysctls sysctls, Sip
             Drops.Free(cpu, skb, DropReason.PktTooBig);
             return Errno.EMSGSIZE;
         }
-        return DevQueue.Transmit(cpu, route.Device, skb) ? Errno.OK : Errno.ENOBUFS;
+        return neighbours.Output(cpu, route, skb) ? Errno.OK : Errno.ENOBUFS;
     }
 
     private byte DefaultHopLimit(Route route) => route.Metrics.HopLimit > 0 ? (byte)route.Metrics.HopLimit : sysctls.IpDefaultTtl;

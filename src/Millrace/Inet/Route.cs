@@ -1,4 +1,5 @@
 using Millrace.Devices;
+using Millrace.Sched;
 using Millrace.Wire;
 
 namespace Millrace.Inet;
@@ -69,6 +70,16 @@ internal sealed class Route(RoutingTable table, RouteEntry entry, IpAddr destina
 
     /// <summary>The source address that packets on this route carry unless the sock chose one.</summary>
     public IpAddr Source { get; } = source;
+
+    /// <summary>The next hop on an Ethernet, once it has been looked up. Linux: dst_neigh_lookup.</summary>
+    public Neighbour? Neighbour;
+
+    /// <summary>The peer has made progress with what was sent to it, so the next hop is alive. RFC 4861 §7.3.1. Linux: sk_dst_confirm, neigh_confirm.</summary>
+    public void Confirm(Micros now)
+    {
+        if (Neighbour is { } neighbour)
+            neighbour.Confirmed = now;
+    }
 
     public IpAddr NextHop => Entry.Gateway ?? Destination;
 

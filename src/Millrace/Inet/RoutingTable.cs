@@ -84,6 +84,12 @@ internal sealed class RoutingTable(Host host)
     /// <summary>The device that has this address; null if none has.</summary>
     public NetDevice? DeviceOf(IpAddr address) => _table.Local.GetValueOrDefault(address);
 
+    /// <summary>The address with which this host speaks to a neighbour on a device's link; null if it has none. Linux: inet_select_addr.</summary>
+    public IpAddr? SourceFor(NetDevice device, IpAddr neighbour) => _table.SourceFor(device, neighbour);
+
+    /// <summary>Whether packets to an IPv6 group are for this host: all nodes, and the groups in which its addresses are asked for.</summary>
+    public bool IsInGroup(IpAddr group) => _table.Groups.Contains(group);
+
     /// <summary>
     /// The way to <paramref name="destination"/>; null if there is none. <paramref name="source"/> any lets the route choose;
     /// <paramref name="onLink"/> refuses a way over a gateway (SO_DONTROUTE). Linux: ip_route_output_key.
@@ -179,6 +185,7 @@ internal sealed class RoutingTable(Host host)
         public readonly InterfaceAddress[] Addresses;
         public readonly Dictionary<IpAddr, NetDevice> Local = [];
         public readonly HashSet<IpAddr> Broadcast = [];
+        public readonly HashSet<IpAddr> Groups = [IpAddr.AllNodes];
         public readonly NetDevice? Loopback;
         private readonly List<Level> _levels4 = [], _levels6 = [];
 
@@ -189,6 +196,8 @@ internal sealed class RoutingTable(Host host)
             foreach (InterfaceAddress a in addresses)
             {
                 Local.TryAdd(a.Address, a.Device);
+                if (!a.Address.IsV4)
+                    Groups.Add(a.Address.SolicitedNode);
                 if (a.Broadcast is { } broadcast)
                     Broadcast.Add(broadcast);
                 if ((a.Device.Flags & DeviceFlags.Loopback) != 0)
@@ -210,6 +219,11 @@ internal sealed class RoutingTable(Host host)
 
         public IpAddr? SourceFor(NetDevice device, IpAddr destination)
         {
+            foreach (InterfaceAddress a in Addresses)
+            {
+                if (a.Device == device && destination.HasPrefix(a.Address, a.PrefixLength))
+                    return a.Address;
+            }
             foreach (InterfaceAddress a in Addresses)
             {
                 if (a.Device == device && a.Address.IsV4 == destination.IsV4)

@@ -26,6 +26,7 @@ internal static class SysctlTable
         Number("net.core.wmem_default", static s => s.WmemDefault, static (s, v) => s.WmemDefault = (int)v, Sock.MinSendBuffer),
         Number("net.core.wmem_max", static s => s.WmemMax, static (s, v) => s.WmemMax = (int)v, Sock.MinSendBuffer),
 
+        Flag("net.ipv4.conf.all.arp_notify", static s => s.ArpNotify, static (s, v) => s.ArpNotify = v, Int),
         Flag("net.ipv4.icmp_echo_ignore_all", static s => s.IcmpEchoIgnoreAll, static (s, v) => s.IcmpEchoIgnoreAll = v, 1),
         Number("net.ipv4.icmp_msgs_burst", static s => s.IcmpMsgsBurst, static (s, v) => s.IcmpMsgsBurst = (int)v),
         Number("net.ipv4.icmp_msgs_per_sec", static s => s.IcmpMsgsPerSec, static (s, v) => s.IcmpMsgsPerSec = (int)v),
@@ -38,6 +39,7 @@ internal static class SysctlTable
         Number("net.ipv4.ip_no_pmtu_disc", static s => s.IpNoPmtuDisc, static (s, v) => s.IpNoPmtuDisc = (int)v, 0, Byte),
         Flag("net.ipv4.ip_nonlocal_bind", static s => s.IpNonlocalBind, static (s, v) => s.IpNonlocalBind = v),
         new NumberSysctl("net.ipv4.ip_unprivileged_port_start", static s => [s.IpUnprivilegedPortStart], SetUnprivilegedStart, 0, 65535),
+        .. Neighbours("net.ipv4.neigh.default", static s => s.Neigh4),
         Number("net.ipv4.route.min_adv_mss", static s => s.MinAdvMss, static (s, v) => s.MinAdvMss = (int)v),
         Number("net.ipv4.route.min_pmtu", static s => s.MinPmtu, static (s, v) => s.MinPmtu = (int)v, 68),
 
@@ -117,12 +119,36 @@ internal static class SysctlTable
 
         Number("net.ipv6.auto_flowlabels", static s => s.AutoFlowLabels, static (s, v) => s.AutoFlowLabels = (int)v, 0, 3),
         Flag("net.ipv6.bindv6only", static s => s.BindV6Only, static (s, v) => s.BindV6Only = v),
+        .. Neighbours("net.ipv6.neigh.default", static s => s.Neigh6),
     ];
 
     private static readonly FrozenDictionary<string, Sysctl> s_byName = All.ToFrozenDictionary(static s => s.Name, StringComparer.Ordinal);
 
     /// <param name="name">With dots, or with slashes as below /proc/sys.</param>
     public static Sysctl? Find(string name) => s_byName.GetValueOrDefault(name.Replace('/', '.'));
+
+    // Linux: neigh_sysctl_template.
+    private static Sysctl[] Neighbours(string path, Func<Sysctls, NeighbourSysctls> of)
+    {
+        return
+        [
+            Setting("base_reachable_time_ms", static n => n.BaseReachableTimeMs, static (n, v) => n.BaseReachableTimeMs = v),
+            Setting("delay_first_probe_time", static n => n.DelayFirstProbeTime, static (n, v) => n.DelayFirstProbeTime = v, Seconds),
+            Setting("gc_stale_time", static n => n.GcStaleTime, static (n, v) => n.GcStaleTime = v, Seconds),
+            Setting("gc_thresh1", static n => n.GcThresh1, static (n, v) => n.GcThresh1 = v),
+            Setting("gc_thresh2", static n => n.GcThresh2, static (n, v) => n.GcThresh2 = v),
+            Setting("gc_thresh3", static n => n.GcThresh3, static (n, v) => n.GcThresh3 = v),
+            Setting("locktime", static n => n.LockTime, static (n, v) => n.LockTime = v),
+            Setting("mcast_resolicit", static n => n.McastResolicit, static (n, v) => n.McastResolicit = v),
+            Setting("mcast_solicit", static n => n.McastSolicit, static (n, v) => n.McastSolicit = v),
+            Setting("retrans_time_ms", static n => n.RetransTimeMs, static (n, v) => n.RetransTimeMs = v),
+            Setting("ucast_solicit", static n => n.UcastSolicit, static (n, v) => n.UcastSolicit = v),
+            Setting("unres_qlen_bytes", static n => n.UnresQlenBytes, static (n, v) => n.UnresQlenBytes = v),
+        ];
+
+        NumberSysctl Setting(string name, Func<NeighbourSysctls, int> get, Action<NeighbourSysctls, int> set, long max = Int) =>
+            Number($"{path}.{name}", s => get(of(s)), (s, v) => set(of(s), (int)v), 0, max);
+    }
 
     private static NumberSysctl Number(string name, Func<Sysctls, long> get, Action<Sysctls, long> set, long min = 0, long max = Int) =>
         new(name, s => [get(s)], (s, v) =>

@@ -91,6 +91,15 @@ public sealed class Sysctls
 
     public int MinAdvMss { get; set; } = 256;
 
+    /// <summary>net.ipv4.conf.all.arp_notify: whether a new address on an Ethernet is announced to its neighbours.</summary>
+    public bool ArpNotify { get; set; }
+
+    /// <summary>net.ipv4.neigh.default: neighbours that are asked by ARP.</summary>
+    public NeighbourSysctls Neigh4 { get; } = new(lockTime: 100);
+
+    /// <summary>net.ipv6.neigh.default: neighbours that are asked by IPv6 neighbour discovery.</summary>
+    public NeighbourSysctls Neigh6 { get; } = new(lockTime: 0);
+
     /// <summary>net.ipv4.icmp_echo_ignore_all.</summary>
     public bool IcmpEchoIgnoreAll { get; set; }
 

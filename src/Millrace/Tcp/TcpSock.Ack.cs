@@ -134,6 +134,8 @@ internal sealed partial class TcpSock
 
     private void FinishAck(Cpu cpu, ref AckContext ack, uint priorDelivered, uint priorLost)
     {
+        if (ack.Has(AckFlags.ForwardProgress) || !ack.Has(AckFlags.NotDuplicate))
+            Route?.Confirm(cpu.Now);
         uint delivered = Delivered - priorDelivered;
         cpu.Mib.Add(Mib.TcpExtTCPDelivered, delivered);
         ack.Rate.IsAckDelayed = ack.Has(AckFlags.MaybeDelayed);

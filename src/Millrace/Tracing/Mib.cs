@@ -20,7 +20,8 @@ internal enum Mib
     IcmpInRedirects, IcmpInEchos, IcmpInEchoReps, IcmpOutMsgs, IcmpOutErrors, IcmpOutDestUnreachs, IcmpOutTimeExcds, IcmpOutEchoReps,
     IcmpOutRateLimitHost,
     Icmp6InMsgs, Icmp6InErrors, Icmp6InCsumErrors, Icmp6InDestUnreachs, Icmp6InPktTooBigs, Icmp6InTimeExcds, Icmp6InParmProblems,
-    Icmp6InEchos, Icmp6InEchoReplies, Icmp6OutMsgs, Icmp6OutDestUnreachs, Icmp6OutEchoReplies,
+    Icmp6InEchos, Icmp6InEchoReplies, Icmp6InNeighborSolicits, Icmp6InNeighborAdvertisements, Icmp6OutMsgs, Icmp6OutDestUnreachs, Icmp6OutEchoReplies,
+    Icmp6OutNeighborSolicits, Icmp6OutNeighborAdvertisements,
 
     TcpActiveOpens, TcpPassiveOpens, TcpAttemptFails, TcpEstabResets, TcpCurrEstab, TcpInSegs, TcpOutSegs, TcpRetransSegs, TcpInErrs,
     TcpOutRsts, TcpInCsumErrors,

@@ -48,6 +48,7 @@ internal enum Tp : ushort
 
     // IP.
     ip_rcv, ipv6_rcv, tcp_v4_early_demux, ip_local_deliver, ip_queue_xmit, ip_output, __dev_queue_xmit, dev_hard_start_xmit, icmp_rcv,
+    arp_rcv,
 
     // TCP input.
     tcp_v4_rcv, __inet_lookup_skb, __inet_lookup_established, __inet_lookup_listener, tcp_v4_do_rcv, tcp_rcv_established,
@@ -75,5 +76,5 @@ internal enum Tp : ushort
     // The kernel's trace events.
     inet_sock_set_state, sched_switch, sched_waking, softirq_raise, softirq_entry, softirq_exit, netif_receive_skb, net_dev_xmit,
     napi_poll, sk_data_ready, sock_recv_length, sock_send_length, tcp_probe, tcp_destroy_sock, tcp_send_reset, tcp_receive_reset,
-    tcp_retransmit_skb, inet_sk_error_report, kfree_skb, timer_start, irq_handler_entry,
+    tcp_retransmit_skb, inet_sk_error_report, kfree_skb, timer_start, irq_handler_entry, neigh_create, neigh_update, neigh_timer_handler,
 }

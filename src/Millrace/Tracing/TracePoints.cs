@@ -68,6 +68,7 @@ internal static class TracePoints
         Tp.napi_complete_done => new("work", "ring empty after {work}"),
         Tp.__netif_receive_skb_core => new("ifindex:dev", "from {ifindex} to its protocol"),
         Tp.ip_rcv or Tp.ipv6_rcv => new("len", "{len} bytes; header checked"),
+        Tp.arp_rcv => new("len", "{len} bytes"),
         Tp.icmp_rcv => new("len", "{len} bytes"),
         Tp.tcp_v4_early_demux => new("", "looks for the socket before routing"),
         Tp.ip_local_deliver => new("", "it is for this host"),
@@ -151,6 +152,9 @@ internal static class TracePoints
         Tp.inet_sk_error_report => new("sport dport saddr daddr error:errno", "{error}"),
         Tp.kfree_skb => new("reason:reason protocol:ethertype", "{reason}: {packet}"),
         Tp.timer_start => new("timer:timer expires:us", "{timer} in {expires}"),
+        Tp.neigh_create => new("daddr dev:dev entries", "{daddr} on {dev}; {entries} known"),
+        Tp.neigh_update => new("daddr dev:dev nud_state:nud new_state:nud", "{daddr} on {dev}: {nud_state} → {new_state}"),
+        Tp.neigh_timer_handler => new("daddr dev:dev nud_state:nud probes", "{daddr} on {dev}: now {nud_state}"),
         Tp.irq_handler_entry => new("name:dev", "{name}"),
         _ => null,
     };

@@ -13,7 +13,7 @@ namespace Millrace.Wire;
 /// <remarks>RFC 4291 §2.5.5.2. Linux: in_addr, in6_addr.</remarks>
 internal readonly struct IpAddr : IEquatable<IpAddr>
 {
-    private const ulong MappedPrefix = 0xffff_0000_0000;
+    private const ulong MappedPrefix = 0xffff_0000_0000, SolicitedHigh = 0xff02_0000_0000_0000, SolicitedLow = 0x1_ff00_0000;
 
     /// <summary>The high and low half, host order.</summary>
     public readonly ulong High, Low;
@@ -33,6 +33,9 @@ internal readonly struct IpAddr : IEquatable<IpAddr>
     public static IpAddr Loopback4 => FromV4(0x7f00_0001);
 
     public static IpAddr Loopback6 => new(0, 1);
+
+    /// <summary>ff02::1.</summary>
+    public static IpAddr AllNodes => new(SolicitedHigh, 1);
 
     public static IpAddr Broadcast4 => FromV4(0xffff_ffff);
 
@@ -75,6 +78,12 @@ internal readonly struct IpAddr : IEquatable<IpAddr>
 
     /// <summary>fe80::/10.</summary>
     public bool IsLinkLocal6 => High >> 54 == 0xfe80 >> 6;
+
+    /// <summary>ff02::1:ff00:0/104, the groups in which neighbours are asked for.</summary>
+    public bool IsSolicitedNode => High == SolicitedHigh && Low >> 24 == SolicitedLow >> 24;
+
+    /// <summary>The group in which this address's station is asked for. RFC 4291 §2.7.1.</summary>
+    public IpAddr SolicitedNode => new(SolicitedHigh, SolicitedLow | (Low & 0xff_ffff));
 
     /// <summary>The limited broadcast address, 255.255.255.255.</summary>
     public bool IsBroadcast => this == Broadcast4;

@@ -68,6 +68,38 @@ public sealed partial class DropReasonTests
                 host.Send(Stray());
         },
 
+        // ---- On an Ethernet ----
+        [DropReason.DevHdr] = host => host.AddEthernet().Send(new byte[13]),
+        [DropReason.InvalidProto] = host => host.AddEthernet().Send(EthernetLink.Frame(EthernetLink.StackMac, EthernetLink.PeerMac, 0x0806, new byte[28])),
+        [DropReason.UnicastInL2Multicast] = host => host.AddEthernet().Send(
+            Stray() with { From = new IPEndPoint(EthernetLink.PeerAddress, 1), To = new IPEndPoint(EthernetLink.StackAddress, 1) }, to: MacAddr.Broadcast),
+        [DropReason.Ipv6NdiscBadMessage] = host => host.AddEthernet().Send(EthernetLink.Discovery(Icmp6Type.NeighborSolicitation, 0,
+            EthernetLink.StackAddress6, EthernetLink.PeerAddress6, EthernetLink.StackAddress6, EthernetLink.StackMac, hopLimit: 254)),
+        [DropReason.NeighFailed] = host =>
+        {
+            host.AddEthernet();
+            host.Process.Connect(host.Socket(), new IPEndPoint(EthernetLink.PeerAddress, 1));
+        },
+        [DropReason.NeighDead] = host =>
+        {
+            host.AddEthernet();
+            host.Process.Connect(host.Socket(nonBlocking: true), new IPEndPoint(EthernetLink.PeerAddress, 1));
+            host.Stack.RemoveDevice("eth1");
+        },
+        [DropReason.NeighCreatefail] = host =>
+        {
+            host.AddEthernet();
+            host.Stack.Sysctls.Neigh4.GcThresh3 = host.Stack.Sysctls.Neigh4.GcThresh2 = 0;
+            host.Process.Connect(host.Socket(nonBlocking: true), new IPEndPoint(EthernetLink.PeerAddress, 1));
+        },
+        [DropReason.NeighQueuefull] = host =>
+        {
+            host.AddEthernet();
+            host.Stack.Sysctls.Neigh4.UnresQlenBytes = 1;
+            for (int i = 0; i < 2; i++)
+                host.Process.Connect(host.Socket(nonBlocking: true), new IPEndPoint(EthernetLink.PeerAddress, 1));
+        },
+
         // ---- No connection ----
         [DropReason.NoSocket] = host => host.Send(Stray()),
         [DropReason.TcpCsum] = host => host.Send(Changed(Stray(), 30)),

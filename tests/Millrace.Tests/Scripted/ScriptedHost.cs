@@ -81,6 +81,16 @@ internal sealed class ScriptedHost : IDisposable
 
     public int Socket(bool nonBlocking = false) => Process.Socket(2, nonBlocking ? 1 | 2048 : 1, 0).Value;
 
+    /// <summary>Gives the stack a second device, on an Ethernet whose only other station is the test.</summary>
+    public EthernetLink AddEthernet(string name = "eth1")
+    {
+        var device = new PeerDevice(name, 1500) { HardwareAddress = EthernetLink.StackMac };
+        Stack.Devices.Add(device);
+        Stack.AddAddress(name, EthernetLink.StackAddress, 24);
+        Stack.AddAddress(name, EthernetLink.StackAddress6, 64);
+        return new EthernetLink(this, frame => device.Inject(frame, null), () => device.Sent.TryDequeue(out (byte[] Packet, long Time) sent) ? sent.Packet : null);
+    }
+
     public void Dispose() => World.Dispose();
 
     // The test's end of the wire.
