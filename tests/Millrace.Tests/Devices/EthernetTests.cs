@@ -2,7 +2,6 @@ using System;
 using System.Buffers.Binary;
 using System.IO;
 using System.Net;
-using System.Threading.Tasks;
 using Millrace.Tests.Scripted;
 using Millrace.Tracing;
 using Millrace.Wire;
@@ -161,7 +160,8 @@ public sealed class EthernetTests
         b.AddAddress("eth0", IPAddress.Parse("10.0.0.2"), 24);
         var stream = new MemoryStream();
         IDisposable capture = a.Capture("eth0", stream);
-        simulation.Spawn("client", () => Assert.Throws<System.Net.Sockets.SocketException>(() => a.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80))));
+        simulation.Spawn("client", () =>
+            Assert.Throws<System.Net.Sockets.SocketException>(() => a.Connect(new IPEndPoint(IPAddress.Parse("10.0.0.2"), 80), cancel: TestContext.Current.CancellationToken)));
         simulation.Run();
         capture.Dispose();
         byte[] file = stream.ToArray();
