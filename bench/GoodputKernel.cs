@@ -19,8 +19,8 @@ internal static class GoodputKernel
 
     public static GoodputFigure Transfer(GoodputPath path, ulong seed)
     {
-        using var client = new GoodputSpace($"goodput-{Environment.ProcessId}-{seed}-a");
-        using var server = new GoodputSpace($"goodput-{Environment.ProcessId}-{seed}-b");
+        using var client = new NetSpace($"goodput-{Environment.ProcessId}-{seed}-a");
+        using var server = new NetSpace($"goodput-{Environment.ProcessId}-{seed}-b");
         using TunDevice clientTun = AddTun(client, "10.77.0.1"), serverTun = AddTun(server, "10.77.0.2");
         using var there = new GoodputWire(clientTun, serverTun, path.Impairment(seed * 2));
         using var back = new GoodputWire(serverTun, clientTun, path.Impairment((seed * 2) + 1));
@@ -63,7 +63,7 @@ internal static class GoodputKernel
         return figure;
     }
 
-    private static TunDevice AddTun(GoodputSpace space, string address)
+    private static TunDevice AddTun(NetSpace space, string address)
     {
         space.SetSysctl("net.ipv4.tcp_rmem", "4096 131072 33554432");
         space.SetSysctl("net.ipv4.tcp_wmem", "4096 16384 4194304");
@@ -106,7 +106,7 @@ internal static class GoodputKernel
     // A socket that is closed elsewhere ends the call that waits on it.
     private static void UntilClosed(Action body)
     {
-        GoodputSpace.GoFirst();
+        NetSpace.GoFirst();
         try
         {
             body();

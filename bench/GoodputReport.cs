@@ -25,7 +25,7 @@ internal static class GoodputReport
     public static string Json(IReadOnlyList<GoodputResult> results) => JsonSerializer.Serialize(new
     {
         date = DateTime.UtcNow,
-        machine = Report.Machine(),
+        machine = Machine.Description,
         paths = results.Select(r => new { path = r.Path, ratio = r.Ratio, ours = r.Ours, kernel = r.Kernel }),
     }, s_indented);
 
@@ -49,7 +49,7 @@ internal static class GoodputReport
         if (begin < 0 || end < begin)
             throw new InvalidOperationException($"{page} has no place for the figures");
         var figures = new StringBuilder(Begin);
-        figures.Append(CultureInfo.InvariantCulture, $"\n\n{DateTime.UtcNow:yyyy-MM-dd}, {Report.Machine()}.\n\n");
+        figures.Append(CultureInfo.InvariantCulture, $"\n\n{DateTime.UtcNow:yyyy-MM-dd}, {Machine.Description}.\n\n");
         figures.Append("| path | transfers of each | Millrace, Mbit/s | kernel, Mbit/s | ratio |\n|---|---|---:|---:|---:|\n");
         foreach (GoodputResult r in results)
             figures.Append(Line(r)).Append('\n');

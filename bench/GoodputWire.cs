@@ -39,7 +39,7 @@ internal sealed unsafe class GoodputWire : IDisposable
 
     private void Run()
     {
-        GoodputSpace.GoFirst();
+        NetSpace.GoFirst();
         while (!_stop)
         {
             while (TryTakeIn())

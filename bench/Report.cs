@@ -1,94 +1,127 @@
 using System;
-using System.Collections.Generic;
 using System.Globalization;
+using System.IO;
 using System.Linq;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Millrace.Bench;
-
-/// <summary>All figures of a run.</summary>
-internal sealed class Results(IReadOnlyList<Workload> workloads)
-{
-    private readonly Dictionary<string, List<Sample>> _samples = workloads.ToDictionary(w => w.Name, _ => new List<Sample>());
-
-    public IReadOnlyList<Workload> Workloads => workloads;
-
-    public void Add(Workload workload, Sample sample) => _samples[workload.Name].Add(sample);
-
-    public IReadOnlyList<Sample> Of(Workload workload) => _samples[workload.Name];
-
-    public Summary ByClock(Workload workload) => Summary.Of(_samples[workload.Name].Select(s => s.PerSecond));
-
-    public Summary ByCpu(Workload workload) => Summary.Of(_samples[workload.Name].Select(s => s.PerCpuSecond));
-}
-
-internal readonly record struct Summary(double Median, double Least, double Most)
-{
-    public static Summary Of(IEnumerable<double> figures)
-    {
-        double[] sorted = [.. figures.Order()];
-        return new Summary((sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2, sorted[0], sorted[^1]);
-    }
-
-    public override string ToString() => $"{Figure(Median)} ({Figure(Least)} – {Figure(Most)})";
-
-    private static string Figure(double value) =>
-        value >= 1e6 ? (value / 1e6).ToString("F2", CultureInfo.InvariantCulture) + " M" : value.ToString("N0", CultureInfo.InvariantCulture);
-}
 
 /// <summary>Figures for people, for programs, and for the page.</summary>
 internal static class Report
 {
     private const string Begin = "<!-- figures: written by bench/run -->", End = "<!-- end of figures -->";
 
-    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
-    public static string Table(Results results)
+    /// <summary>What a unit of ours costs, by meter: the column's head, and by what the reading is multiplied.</summary>
+    private static readonly (string Head, Func<Results, Workload, double?> Of)[] s_costs =
+    [
+        ("CPU, µs", (r, w) => r.Each(w, Entry.Ours, Meters.Cpu) * 1e6),
+        ("wake-ups", (r, w) => r.Each(w, Entry.Ours, Meters.WakeUps)),
+        ("threads' sleeps", (r, w) => r.Each(w, Entry.Ours, Meters.Sleeps)),
+        ("hand-offs", (r, w) => r.Each(w, Entry.Ours, Meters.HandOffs)),
+        ("device reads", (r, w) => r.Each(w, Entry.Ours, Meters.DeviceReads)),
+        ("device writes", (r, w) => r.Each(w, Entry.Ours, Meters.DeviceWrites)),
+        ("device waits", (r, w) => r.Each(w, Entry.Ours, Meters.DeviceWaits)),
+        ("segments", (r, w) => r.Each(w, Entry.Ours, Meters.Segments)),
+        ("allocated, B", (r, w) => r.Each(w, Entry.Ours, Meters.Allocated)),
+        ("collector pause, µs", (r, w) => r.Each(w, Entry.Ours, Meters.GcPause) * 1e6),
+    ];
+
+    /// <summary>All tables, in Markdown.</summary>
+    public static string Text(Results results) => $"{Rates(results)}\n{Bars(results)}\n{Costs(results)}";
+
+    /// <summary>Who did what, and how many times better ours is.</summary>
+    public static string Rates(Results results)
     {
-        var text = new StringBuilder("| workload | unit | by the clock | beside the kernel | by the server's CPU time | beside the kernel |\n"
-            + "|---|---|---:|---:|---:|---:|\n");
-        foreach (Workload w in results.Workloads)
+        var text = new StringBuilder();
+        foreach (IGrouping<string, Workload> group in results.Workloads.GroupBy(w => w.Group))
         {
-            text.Append(CultureInfo.InvariantCulture, $"| {w.Name} | {w.Unit} | {results.ByClock(w)} | {Ratio(results, w, results.ByClock)} ");
-            text.Append(CultureInfo.InvariantCulture, $"| {results.ByCpu(w)} | {Ratio(results, w, results.ByCpu)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"### {group.Key}\n\n| workload | who | unit | by the clock | Millrace beside it | by CPU second | beside it |\n|---|---|---|---:|---:|---:|---:|\n");
+            foreach (Workload workload in group)
+            {
+                foreach (Entry entry in workload.Entries.Where(e => results.Of(workload, e.Name).Count > 0))
+                    text.Append(Row(results, workload, entry.Name));
+            }
+            text.Append('\n');
         }
         return text.ToString();
     }
 
-    public static string Json(Results results, RunOptions options) => JsonSerializer.Serialize(new
+    /// <summary>How far each bar has been reached.</summary>
+    public static string Bars(Results results)
     {
-        date = DateTime.UtcNow,
-        machine = Machine(),
-        rounds = options.Rounds,
-        seconds = options.Seconds,
-        workloads = results.Workloads.Select(w => new { name = w.Name, unit = w.Unit, perSecond = results.Of(w).Select(s => s.PerSecond), perCpuSecond = results.Of(w).Select(s => s.PerCpuSecond) }),
+        var text = new StringBuilder("| bar | Millrace | demanded | reached |\n|---|---:|---:|---:|\n");
+        foreach (Workload workload in results.Workloads)
+        {
+            foreach (Verdict verdict in workload.Bars.Select(b => results.Judge(workload, b)).Where(v => !double.IsNaN(v.Reached)))
+                text.Append(CultureInfo.InvariantCulture, $"| {workload.Name}: {Demand(verdict)} | {Summary.Figure(results.Rate(workload, Entry.Ours).Median)} | {Summary.Figure(verdict.Target)} {workload.Unit} | {verdict.Reached:F2}{(verdict.Reached >= 1 ? "" : " **below**")} |\n");
+        }
+        return text.ToString();
+    }
+
+    /// <summary>What each unit costs Millrace.</summary>
+    public static string Costs(Results results)
+    {
+        Workload[] metered = [.. results.Workloads.Where(w => results.Each(w, Entry.Ours, Meters.Cpu) is not null)];
+        if (metered.Length == 0)
+            return "";
+        var text = new StringBuilder($"| workload | for each | {string.Join(" | ", s_costs.Select(c => c.Head))} |\n|---|---|{string.Concat(s_costs.Select(_ => "---:|"))}\n");
+        foreach (Workload workload in metered)
+            text.Append(CultureInfo.InvariantCulture, $"| {workload.Name} | {workload.PerUnit} | {string.Join(" | ", s_costs.Select(c => c.Of(results, workload) is { } cost ? Summary.Figure(cost) : ""))} |\n");
+        return text.ToString();
+    }
+
+    public static string Json(Results results, RunHeader header) => JsonSerializer.Serialize(new
+    {
+        date = header.Date,
+        machine = header.Machine,
+        load = header.Load,
+        rounds = header.Options.Rounds,
+        seconds = header.Options.Seconds,
+        workloads = results.Workloads.Select(w => new
+        {
+            name = w.Name,
+            unit = w.Unit,
+            lessIsBetter = w.LessIsBetter,
+            bars = w.Bars.Select(b => results.Judge(w, b)).Select(v => new { against = v.Bar.Against, factor = v.Bar.Factor, target = v.Target, reached = v.Reached, measured = v.Measured }),
+            entries = w.Entries.Where(e => results.Of(w, e.Name).Count > 0).Select(e => new
+            {
+                name = e.Name,
+                rate = results.Rate(w, e.Name),
+                ratio = results.Ratio(w, e.Name),
+                samples = results.Of(w, e.Name).Select(s => JsonSerializer.Deserialize<JsonElement>(s.ToJson())),
+            }),
+        }),
     }, s_indented);
 
     /// <summary>Replaces the page's figures, and leaves what people wrote around them.</summary>
-    public static void UpdatePage(string page, Results results, RunOptions options)
+    public static void UpdatePage(string page, Results results, RunHeader header)
     {
-        string text = System.IO.File.ReadAllText(page);
+        string text = File.ReadAllText(page);
         int begin = text.IndexOf(Begin, StringComparison.Ordinal), end = text.IndexOf(End, StringComparison.Ordinal);
         if (begin < 0 || end < begin)
             throw new InvalidOperationException($"{page} has no place for the figures");
-        string figures = string.Create(CultureInfo.InvariantCulture,
-            $"{Begin}\n\n{DateTime.UtcNow:yyyy-MM-dd}, {Machine()}; {options.Rounds} rounds of {options.Seconds} s each.\n\n{Table(results)}\n");
-        System.IO.File.WriteAllText(page, text[..begin] + figures + text[end..]);
+        string charts = string.Concat(Charts.Of(results).Select(c => $"![{c.Title}]({c.File})\n\n"));
+        File.WriteAllText(page, $"{text[..begin]}{Begin}\n\n{header}\n\n{charts}{Rates(results)}### Bars\n\n{Bars(results)}\n### What it costs\n\n{Costs(results)}\n{text[end..]}");
     }
 
-    private static string Ratio(Results results, Workload w, Func<Workload, Summary> by)
+    private static string Row(Results results, Workload workload, string entry)
     {
-        string mode = w.Name[w.Name.IndexOf(": ", StringComparison.Ordinal)..];
-        Workload? peer = results.Workloads.FirstOrDefault(o => o.Name == "kernel loopback" + mode);
-        return peer is null || peer == w ? "" : (by(w).Median / by(peer).Median).ToString("F2", CultureInfo.InvariantCulture) + "×";
+        bool ours = entry == Entry.Ours, hasOurs = results.Of(workload, Entry.Ours).Count > 0;
+        Summary byCpu = results.PerCpuSecond(workload, entry);
+        bool hasCpu = !double.IsNaN(byCpu.Median) && workload.Entries.Count > 0 && !workload.Once;
+        string beside = ours || !hasOurs ? "" : Times(results.Ratio(workload, entry));
+        string besideByCpu = ours || !hasOurs || !hasCpu ? "" : Times(results.PerCpuSecond(workload, Entry.Ours).Median / byCpu.Median);
+        string name = ours ? workload.Name : "";
+        return $"| {name} | {entry} | {workload.Unit} | {results.Rate(workload, entry)} | {beside} | {(hasCpu ? Summary.Figure(byCpu.Median) : "")} | {besideByCpu} |\n";
     }
 
-    public static string Machine()
-    {
-        string model = System.IO.File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal)) ?? "";
-        return $"{model[(model.IndexOf(':') + 1)..].Trim()}, {Environment.ProcessorCount} CPUs, {RuntimeInformation.OSDescription}, "
-            + RuntimeInformation.FrameworkDescription;
-    }
+    private static string Demand(Verdict verdict) => verdict.Bar.Against == Bar.Limit
+        ? "at most"
+        : FormattableString.Invariant($"{verdict.Bar.Factor:0.#}× {verdict.Bar.Against}{(verdict.Measured ? "" : ", as it was seen")}");
+
+    private static string Times(double ratio) => ratio.ToString(ratio < 10 ? "F2" : "F0", CultureInfo.InvariantCulture) + "×";
 }

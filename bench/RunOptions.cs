@@ -9,20 +9,30 @@ internal sealed class RunOptions
 {
     public int Rounds { get; private set; } = 5;
 
-    /// <summary>Seconds of each measurement, after a warm-up of 0.3.</summary>
+    /// <summary>Seconds of each measurement, after the warm-up.</summary>
     public double Seconds { get; private set; } = 1;
+
+    /// <summary>Fewer and shorter rounds, and no million of anything.</summary>
+    public bool Quick { get; private set; }
+
+    /// <summary>Whether other user-space stacks take part; the kernel always does.</summary>
+    public bool Peers { get; private set; }
 
     public string? Json { get; private set; }
 
-    /// <summary>The page that gets the tables; null: none.</summary>
+    /// <summary>The folder of the page that gets the tables and charts; null: none.</summary>
     public string? Docs { get; private set; }
 
-    public string Kload { get; private set; } = "kload";
+    /// <summary>Whether the workloads are only to be named.</summary>
+    public bool List { get; private set; }
+
+    /// <summary>Programs that the bench's own build made, by name: kload, pump, gvisor; and those that the user points to: lwip, smoltcp.</summary>
+    public Dictionary<string, string> Programs { get; } = [];
 
     /// <summary>Parts of workloads' names; empty for all.</summary>
     public List<string> Filters { get; } = [];
 
-    public bool Wants(string name) => Filters.Count == 0 || Filters.Exists(f => name.Contains(f, StringComparison.OrdinalIgnoreCase));
+    public bool Wants(Workload workload) => Filters.Count == 0 || Filters.Exists(workload.IsNamed);
 
     /// <exception cref="ArgumentException">An option is unknown, or its value is missing or wrong.</exception>
     public static RunOptions Parse(ReadOnlySpan<string> args)
@@ -33,11 +43,21 @@ internal sealed class RunOptions
             switch (args[i])
             {
                 case "--quick":
+                    options.Quick = true;
                     options.Rounds = 3;
                     options.Seconds = 0.5;
                     break;
+                case "--peers":
+                    options.Peers = true;
+                    break;
+                case "--list":
+                    options.List = true;
+                    break;
                 case "--rounds":
-                    options.Rounds = int.Parse(Value(args, ref i), CultureInfo.InvariantCulture);
+                    options.Rounds = (int)Number(args, ref i);
+                    break;
+                case "--seconds":
+                    options.Seconds = Number(args, ref i);
                     break;
                 case "--json":
                     options.Json = Value(args, ref i);
@@ -48,8 +68,8 @@ internal sealed class RunOptions
                 case "--no-docs":
                     options.Docs = null;
                     break;
-                case "--kload":
-                    options.Kload = Value(args, ref i);
+                case "--kload" or "--pump" or "--gvisor" or "--lwip" or "--smoltcp":
+                    options.Programs[args[i][2..]] = Value(args, ref i);
                     break;
                 case ['-', ..]:
                     throw new ArgumentException($"unknown option {args[i]}");
@@ -58,11 +78,16 @@ internal sealed class RunOptions
                     break;
             }
         }
-        // A part of the workloads makes no page.
+        // A part of the workloads, or of those who take part, makes no page.
         if (options.Filters.Count > 0)
             options.Docs = null;
         return options;
     }
+
+    private static double Number(ReadOnlySpan<string> args, ref int i) =>
+        double.TryParse(Value(args, ref i), CultureInfo.InvariantCulture, out double number) && number > 0
+            ? number
+            : throw new ArgumentException($"{args[i - 1]} needs a number above zero");
 
     private static string Value(ReadOnlySpan<string> args, ref int i) =>
         ++i < args.Length ? args[i] : throw new ArgumentException($"{args[i - 1]} needs a value");

@@ -6,41 +6,44 @@ using Millrace.Linux;
 namespace Millrace.Bench;
 
 /// <summary>
-/// The stack under test behind a TUN device: discard on port 7001, character generator on 7002, echo on 7003, by asynchronous calls whose
-/// continuations run on the device's thread.
+/// `serve`: the stack under test behind a TUN device: discard on port 7001, character generator on 7002, echo on 7003, by asynchronous calls
+/// whose continuations run on the device's thread.
 /// </summary>
 internal static class TunServer
 {
-    public const string Address = "10.9.0.2";
     private const int BufferBytes = 128 * 1024;
 
-    /// <summary>Serves until standard input ends.</summary>
+    /// <summary>As long as a measurement never pauses; a server that nobody measures goes to sleep.</summary>
+    private static readonly TimeSpan s_spin = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Serves until standard input ends, and answers each line of it with the meters' readings.</summary>
     /// <param name="space">The network namespace of the kernel's side.</param>
-    /// <param name="kind">"plain", "vnet" or "jumbo".</param>
-    public static void Serve(string space, string kind)
+    /// <param name="offload">Whether super-packets cross the device.</param>
+    /// <param name="spin">Whether the device's thread looks for packets instead of sleeping.</param>
+    public static void Serve(string space, bool offload, int mtu, bool spin)
     {
         using var stack = new NetStack(new NetStackOptions { InlineCompletions = true });
-        TunDevice tun = stack.AddTun("tun9", Address + "/16", new TunOptions
+        TunDevice tun = stack.AddTun(Server.Device, Server.Address + "/16", new TunOptions
         {
             NetworkNamespace = space,
-            Offload = kind == "vnet",
-            Mtu = kind == "jumbo" ? 65535 : 1500,
+            Offload = offload,
+            Mtu = mtu,
+            BusyPoll = spin ? s_spin : TimeSpan.Zero,
         });
-        // Sources for many short connections, so that ports in TIME_WAIT do not run out.
-        for (int i = 1; i <= 32; i++)
-            tun.AddAddress(IPAddress.Parse($"10.9.1.{i}"), 32);
+        foreach (string source in Server.Sources)
+            tun.AddAddress(IPAddress.Parse(source), 32);
         _ = AcceptAsync(stack, 7001, DiscardAsync);
         _ = AcceptAsync(stack, 7002, GenerateAsync);
         _ = AcceptAsync(stack, 7003, EchoAsync);
         Console.WriteLine("ready");
-        while (Console.In.Read() >= 0)
-        {
-        }
+        var meter = new SelfMeter(stack);
+        while (Console.ReadLine() is not null)
+            Console.WriteLine(meter.Read().ToJson());
     }
 
     private static async Task AcceptAsync(NetStack stack, int port, Func<TcpConnection, Task> serve)
     {
-        using TcpListener listener = stack.Listen(new IPEndPoint(IPAddress.Parse(Address), port));
+        using TcpListener listener = stack.Listen(new IPEndPoint(IPAddress.Parse(Server.Address), port));
         while (true)
             _ = ServeAsync(await listener.AcceptAsync().ConfigureAwait(false), serve);
     }

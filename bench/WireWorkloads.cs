@@ -1,108 +1,138 @@
 using System;
 using System.Diagnostics;
-using System.Net;
 using System.Threading;
 using System.Threading.Tasks;
 
 namespace Millrace.Bench;
 
-/// <summary>Two stacks on an in-memory wire, both in this process.</summary>
-internal static class WireWorkloads
+/// <summary>
+/// One thread takes turns at both ends of a connection: it sends until there is no room, and receives until there is nothing. Each end is a
+/// process with descriptors.
+/// </summary>
+internal sealed class WireBulk : InMemoryWork
 {
     private const int ChunkBytes = 128 * 1024;
+    private const int SolSocket = 1, SoZeroCopy = 60;
 
-    private static readonly IPEndPoint s_server = new(IPAddress.Parse("10.0.0.2"), 7000);
+    private readonly Process _sender, _receiver;
+    private readonly int _to, _from;
+    private readonly byte[] _data = GC.AllocateArray<byte>(ChunkBytes, pinned: true), _buffer = GC.AllocateArray<byte>(ChunkBytes, pinned: true);
+    private readonly byte[] _notices = new byte[256];
+    private readonly bool _zeroCopy;
+    private long _received;
 
-    /// <summary>
-    /// Runs one workload for as long as it is told, after a warm-up. Returns megabytes or round trips a second of the clock, and of the
-    /// processor's time.
-    /// </summary>
-    public static string Run(string workload, double seconds)
+    /// <param name="zeroCopy">
+    /// Sends with MSG_ZEROCOPY, and takes the bytes off the receiving end with MSG_TRUNC, uncopied; otherwise they are copied in and out.
+    /// </param>
+    public WireBulk(WireOptions options, bool zeroCopy)
+        : this(new WirePair(options, inline: false), zeroCopy)
     {
-        Sample figure = workload switch
-        {
-            "bulk-checksums" => Bulk(offload: false, seconds),
-            "bulk-super" => Bulk(offload: true, seconds),
-            "ping-pong-async" => PingPongAsync(seconds),
-            "ping-pong-blocking" => PingPongBlocking(seconds),
-            _ => throw new ArgumentException($"unknown workload {workload}"),
-        };
-        return figure.ToString();
     }
 
-    // One thread takes turns at both ends: it sends until there is no room, and receives until there is nothing.
-    private static Sample Bulk(bool offload, double seconds)
+    private WireBulk(WirePair pair, bool zeroCopy)
+        : base(pair)
     {
-        using var pair = new Pair(new WireOptions { Offload = offload }, inline: false);
-        byte[] data = new byte[ChunkBytes], buffer = new byte[ChunkBytes];
-        using Process sender = pair.Client.CreateProcess(), receiver = pair.Server.CreateProcess();
-        int listening = receiver.Socket(2, 1, 0).Value;
-        receiver.Bind(listening, s_server);
-        receiver.Listen(listening, 1);
-        int to = sender.Socket(2, 1, 0).Value;
-        sender.Connect(to, s_server);
-        int from = receiver.Accept(listening).Value;
-        long received = 0;
-        return Measure(seconds, 8, () =>
-        {
-            while (!sender.Send(to, data, MessageFlags.DontWait).IsError)
-            {
-            }
-            while (receiver.Recv(from, buffer, MessageFlags.DontWait) is { IsError: false } got)
-                received += got.Value;
-        }, () => received / 1e6);
+        _zeroCopy = zeroCopy;
+        _sender = pair.Client.CreateProcess();
+        _receiver = pair.Server.CreateProcess();
+        int listening = _receiver.Socket(2, 1, 0).Value;
+        _receiver.Bind(listening, WirePair.ServerEndPoint);
+        _receiver.Listen(listening, 1);
+        _to = _sender.Socket(2, 1, 0).Value;
+        _sender.SetSockOpt(_to, SolSocket, SoZeroCopy, zeroCopy ? 1 : 0);
+        SysResult connected = _sender.Connect(_to, WirePair.ServerEndPoint);
+        if (connected.IsError)
+            throw new InvalidOperationException($"connect: {connected.Error}");
+        _from = _receiver.Accept(listening).Value;
     }
 
-    private static Sample PingPongAsync(double seconds)
-    {
-        using var pair = new Pair(new WireOptions { Offload = true }, inline: true);
-        (TcpConnection client, TcpConnection server) = pair.Connect();
-        long trips = 0;
-        bool stop = false;
-        Task echo = EchoAsync(server);
-        Task ping = PingAsync();
-        Sample rate = Watch(seconds, () => (double)Volatile.Read(ref trips));
-        Volatile.Write(ref stop, true);
-        ping.Wait();
-        client.Dispose();
-        echo.Wait();
-        return rate;
+    public override double Done => _received / 1e6;
 
-        async Task PingAsync()
+    public override void RunUntil(long end)
+    {
+        do
         {
-            byte[] one = new byte[1];
-            await Task.Yield();
-            while (!Volatile.Read(ref stop))
+            for (int i = 0; i < 8; i++)
+                Step();
+        }
+        while (Stopwatch.GetTimestamp() < end);
+    }
+
+    public override void Dispose()
+    {
+        _sender.Dispose();
+        _receiver.Dispose();
+        base.Dispose();
+    }
+
+    private void Step()
+    {
+        MessageFlags send = MessageFlags.DontWait | (_zeroCopy ? MessageFlags.ZeroCopy : MessageFlags.None);
+        MessageFlags receive = MessageFlags.DontWait | (_zeroCopy ? MessageFlags.Truncate : MessageFlags.None);
+        while (!_sender.Send(_to, _data, send).IsError)
+        {
+        }
+        while (_receiver.Recv(_from, _buffer, receive) is { IsError: false } got)
+            _received += got.Value;
+        if (_zeroCopy)
+            TakeNotices();
+    }
+
+    // Until its notice has come, a buffer that was sent belongs to the stack; here it never changes.
+    private void TakeNotices()
+    {
+        MessageHeader header;
+        do
+        {
+            header = new MessageHeader { Control = _notices };
+        }
+        while (!_sender.RecvMsg(_to, ref header, MessageFlags.ErrorQueue | MessageFlags.DontWait).IsError);
+    }
+}
+
+/// <summary>One byte there and back by asynchronous calls whose continuations run inline: one thread does all.</summary>
+internal sealed class WirePingPong : InMemoryWork
+{
+    private readonly TcpConnection _client;
+    private readonly Task _echo;
+    private readonly byte[] _one = new byte[1];
+    private long _trips;
+
+    public WirePingPong()
+        : this(new WirePair(new WireOptions(), inline: true))
+    {
+    }
+
+    private WirePingPong(WirePair pair)
+        : base(pair)
+    {
+        (_client, TcpConnection server) = pair.Connect();
+        _echo = EchoAsync(server);
+    }
+
+    public override double Done => _trips;
+
+    public override void RunUntil(long end) => PingAsync(end).GetAwaiter().GetResult();
+
+    public override void Dispose()
+    {
+        _client.Dispose();
+        _echo.Wait();
+        base.Dispose();
+    }
+
+    private async Task PingAsync(long end)
+    {
+        do
+        {
+            for (int i = 0; i < 64; i++)
             {
-                await client.SendAsync(one).ConfigureAwait(false);
-                await client.ReceiveAsync(one).ConfigureAwait(false);
-                trips++;
+                await _client.SendAsync(_one).ConfigureAwait(false);
+                await _client.ReceiveAsync(_one).ConfigureAwait(false);
+                _trips++;
             }
         }
-    }
-
-    private static Sample PingPongBlocking(double seconds)
-    {
-        using var pair = new Pair(new WireOptions { Offload = true }, inline: false);
-        (TcpConnection client, TcpConnection server) = pair.Connect();
-        var echo = new Thread(() =>
-        {
-            byte[] one = new byte[1];
-            while (server.Receive(one) > 0)
-                server.Send(one);
-        });
-        echo.Start();
-        byte[] one = new byte[1];
-        long trips = 0;
-        Sample rate = Measure(seconds, 64, () =>
-        {
-            client.Send(one);
-            client.Receive(one);
-            trips++;
-        }, () => trips);
-        client.Dispose();
-        echo.Join();
-        return rate;
+        while (Stopwatch.GetTimestamp() < end);
     }
 
     private static async Task EchoAsync(TcpConnection connection)
@@ -111,62 +141,56 @@ internal static class WireWorkloads
         while (await connection.ReceiveAsync(one).ConfigureAwait(false) > 0)
             await connection.SendAsync(one).ConfigureAwait(false);
     }
+}
 
-    // Looks at the clock after every few steps.
-    private static Sample Measure(double seconds, int steps, Action step, Func<double> count)
+/// <summary>One byte there and back by blocking calls of two threads, which spin before they sleep.</summary>
+internal sealed class WireBlockingPingPong : InMemoryWork
+{
+    private readonly TcpConnection _client, _server;
+    private readonly Thread _echo;
+    private readonly byte[] _one = new byte[1];
+    private long _trips;
+
+    public WireBlockingPingPong()
+        : this(new WirePair(new WireOptions(), inline: false))
     {
-        RunFor(WarmUp, steps, step);
-        return Sample.Of(count, () => RunFor(seconds, steps, step));
     }
 
-    private static Sample Watch(double seconds, Func<double> count)
+    private WireBlockingPingPong(WirePair pair)
+        : base(pair)
     {
-        Thread.Sleep(TimeSpan.FromSeconds(WarmUp));
-        return Sample.Of(count, () => Thread.Sleep(TimeSpan.FromSeconds(seconds)));
+        (_client, _server) = pair.Connect();
+        _echo = new Thread(Echo);
+        _echo.Start();
     }
 
-    // Long enough for the hot methods to be compiled twice.
-    private const double WarmUp = 1.5;
+    public override double Done => _trips;
 
-    private static void RunFor(double seconds, int steps, Action step)
+    public override void RunUntil(long end)
     {
-        long end = Stopwatch.GetTimestamp() + (long)(seconds * Stopwatch.Frequency);
         do
         {
-            for (int i = 0; i < steps; i++)
-                step();
+            for (int i = 0; i < 64; i++)
+            {
+                _client.Send(_one);
+                _client.Receive(_one);
+                _trips++;
+            }
         }
         while (Stopwatch.GetTimestamp() < end);
     }
 
-    private sealed class Pair : IDisposable
+    public override void Dispose()
     {
-        public Pair(WireOptions options, bool inline)
-        {
-            Client = new NetStack(new NetStackOptions { InlineCompletions = inline });
-            Server = new NetStack(new NetStackOptions { InlineCompletions = inline });
-            NetStack.Wire(Client, "eth0", Server, "eth0", options);
-            Client.AddAddress("eth0", IPAddress.Parse("10.0.0.1"), 24);
-            Server.AddAddress("eth0", s_server.Address, 24);
-        }
+        _client.Dispose();
+        _echo.Join();
+        base.Dispose();
+    }
 
-        public NetStack Client { get; }
-
-        public NetStack Server { get; }
-
-        public (TcpConnection Client, TcpConnection Server) Connect()
-        {
-            using TcpListener listener = Server.Listen(s_server);
-            TcpConnection client = Client.Connect(s_server);
-            TcpConnection server = listener.Accept();
-            client.NoDelay = server.NoDelay = true;
-            return (client, server);
-        }
-
-        public void Dispose()
-        {
-            Client.Dispose();
-            Server.Dispose();
-        }
+    private void Echo()
+    {
+        byte[] one = new byte[1];
+        while (_server.Receive(one) > 0)
+            _server.Send(one);
     }
 }

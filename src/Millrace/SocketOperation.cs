@@ -136,7 +136,7 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
             if (_inline)
                 context.Cpu.QueueInline(this);
             else
-                _cpus.Host.Kick(null, this);
+                context.Cpu.Kick(this);
         }
         _cpus.Leave(ref context);
     }

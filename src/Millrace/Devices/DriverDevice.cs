@@ -63,6 +63,9 @@ internal sealed class DriverDevice : NetDevice
         private int _small = BufferPool.NoPage, _large = BufferPool.NoPage;
         private bool _failed;
 
+        // Sleeps in the driver that are not counted yet: a sleeper has no CPU.
+        private int _waits;
+
         public Queue(DriverDevice device, NetRx netRx, int index)
             : base(netRx)
         {
@@ -122,12 +125,16 @@ internal sealed class DriverDevice : NetDevice
 
         private void Sleep(Micros until, Micros now)
         {
-            if (until > now)
-                _device._driver.Wait(Index, until == Micros.Never ? Timeout.InfiniteTimeSpan : (until - now).ToTimeSpan());
+            if (until <= now)
+                return;
+            Interlocked.Increment(ref _waits);
+            _device._driver.Wait(Index, until == Micros.Never ? Timeout.InfiniteTimeSpan : (until - now).ToTimeSpan());
         }
 
         public override int Poll(Cpu cpu, int budget)
         {
+            if (_waits != 0)
+                cpu.Mib.Add(Mib.MillraceDeviceWaits, Interlocked.Exchange(ref _waits, 0));
             int work = 0;
             while (work < budget && IsAlive && ReceiveOne(cpu))
                 work++;

@@ -195,6 +195,13 @@ internal sealed class Cpu : BufferCache
     /// <summary>Notes a user continuation that may run on this thread, once it holds nothing.</summary>
     public void QueueInline(HostWork continuation) => Append(ref _inline, ref _lastInline, continuation);
 
+    /// <summary>Has a thread of the host do what this one does not: see <see cref="Host.Kick"/>. Each is a hand-off, and is counted.</summary>
+    public void Kick(HostWork? work)
+    {
+        Mib.Inc(Millrace.Tracing.Mib.MillraceKicks);
+        Host.Kick(Set, work);
+    }
+
     internal HostWork? TakeInline()
     {
         HostWork? first = _inline;
@@ -292,7 +299,7 @@ internal sealed class Cpu : BufferCache
             if (--restarts == 0 && _pending != 0 && !Thread.IsHostThread)
             {
                 _handedOver = true;
-                Host.Kick(Set, null);
+                Kick(null);
                 break;
             }
         }

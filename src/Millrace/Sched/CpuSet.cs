@@ -19,7 +19,7 @@ internal sealed class CpuSet
     {
         Host = host;
         Tracer = tracer;
-        Timers = new TimerService(this);
+        Timers = new TimerService();
         _cpus = new Cpu[count];
         for (int i = 0; i < count; i++)
             _cpus[i] = new Cpu(this, i, pool);

@@ -67,7 +67,7 @@ internal sealed class StackTimeProvider(CpuSet cpus) : TimeProvider
                 cpus.Timers.Arm(cpu, this, cpu.Now.SaturatingAdd(_period));
             // A callback that the host has not come to yet stands for this one too: a work is in one queue at a time.
             if (_work.TryClaim(this))
-                cpus.Host.Kick(null, _work);
+                cpu.Kick(_work);
         }
 
         private void Call()

@@ -7,7 +7,7 @@ namespace Millrace.Sched;
 /// A stack's timers: one wheel, which the TIMER softirq turns. Whoever sleeps on the stack's behalf publishes until when; arming an
 /// earlier deadline kicks him.
 /// </summary>
-internal sealed class TimerService(CpuSet set) : SoftirqAction
+internal sealed class TimerService : SoftirqAction
 {
     private readonly TimerWheel _wheel = new();
     private SpinLock32 _lock;
@@ -45,7 +45,7 @@ internal sealed class TimerService(CpuSet set) : SoftirqAction
             Interlocked.Exchange(ref _next, at.Value);
         _lock.Unlock(cpu);
         if (earlier && at.Value < Volatile.Read(ref _published))
-            cpu.Host.Kick(set, null);
+            cpu.Kick(null);
         return wasQueued;
     }
 

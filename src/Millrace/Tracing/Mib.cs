@@ -59,5 +59,5 @@ internal enum Mib
     MillraceCopiedInBytes, MillraceCopiedOutBytes, MillraceWireBytes, MillraceWakeups, MillraceLockWakeups, MillraceParks, MillraceSpinHits,
     MillraceHandovers, MillraceAsyncWakeups, MillraceDeviceReads, MillraceDeviceWrites, MillraceSoftirqs, MillraceSoftirqdRuns, MillraceNapiPolls,
     MillraceTimersFired, MillraceDeviceDrops, MillraceDeviceErrors, MillraceGroMerged, MillraceGsoSegments, MillraceBadOffload,
-    MillracePortProbes,
+    MillracePortProbes, MillraceKicks, MillraceDeviceWaits,
 }

@@ -10,26 +10,32 @@ using OsProcess = System.Diagnostics.Process;
 namespace Millrace.Bench;
 
 /// <summary>A network namespace of the kernel, gone when it is disposed of.</summary>
-internal sealed partial class GoodputSpace : IDisposable
+internal sealed partial class NetSpace : IDisposable
 {
     private const int NewNet = 0x4000_0000, RealTime = 1;
 
-    public GoodputSpace(string name)
+    public NetSpace(string name)
     {
         Name = name;
-        Ip("netns", "add", name);
-        Ip("-n", name, "link", "set", "lo", "up");
+        Run(["ip", "netns", "add", name]);
+        Ip("link", "set", "lo", "up");
     }
 
     public string Name { get; }
 
-    public void SetSysctl(string name, string value) => Run(["ip", "netns", "exec", Name, "sysctl", "-qw", $"{name}={value}"]);
+    /// <summary>Runs `ip` on the namespace.</summary>
+    public void Ip(params ReadOnlySpan<string> arguments) => Run(["ip", "-n", Name, .. arguments]);
+
+    /// <summary>A command that runs inside the namespace.</summary>
+    public string[] Inside(params ReadOnlySpan<string> command) => ["ip", "netns", "exec", Name, .. command];
+
+    public void SetSysctl(string name, string value) => Run(Inside("sysctl", "-qw", $"{name}={value}"));
 
     /// <summary>The kernel's counters of this namespace by nstat's names.</summary>
     public Dictionary<string, long> Counters()
     {
         var counters = new Dictionary<string, long>();
-        foreach (string line in Run(["ip", "netns", "exec", Name, "nstat", "-asz"]).Split('\n'))
+        foreach (string line in Run(Inside("nstat", "-asz")).Split('\n'))
         {
             if (line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var counter, var value, ..] && long.TryParse(value, out long number))
                 counters[counter] = number;
@@ -58,9 +64,7 @@ internal sealed partial class GoodputSpace : IDisposable
         Check(SetScheduler(0, RealTime, ref priority));
     }
 
-    public void Dispose() => Ip("netns", "del", Name);
-
-    private static void Ip(params string[] arguments) => Run(["ip", .. arguments]);
+    public void Dispose() => Run(["ip", "netns", "del", Name]);
 
     private static string Run(string[] command)
     {
