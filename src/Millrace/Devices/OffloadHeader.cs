@@ -43,7 +43,7 @@ internal static unsafe class OffloadHeader
         offload.SegmentSize = skb.GsoSize;
         offload.HeaderLength = (ushort)(start + (udp ? UdpHeader.Size : (skb.Head[skb.ChecksumStart + 12] >> 4) * 4));
         offload.Kind = (byte)(udp ? SegmentKind.UdpL4 : (skb.GsoType & GsoType.TcpV6) != 0 ? SegmentKind.TcpV6 : SegmentKind.TcpV4);
-        if ((skb.GsoType & GsoType.TcpEcn) != 0)
+        if ((skb.GsoType & (GsoType.TcpEcn | GsoType.TcpAccEcn)) != 0)
             offload.Kind |= PacketOffload.EcnBit;
         return offload;
     }
@@ -81,7 +81,8 @@ internal static unsafe class OffloadHeader
         // A packet that one segment holds is no super-packet.
         if (payload <= offload.SegmentSize)
             return true;
-        skb.GsoType = type | ((offload.Kind & PacketOffload.EcnBit) != 0 ? GsoType.TcpEcn : GsoType.None);
+        // The bit does not tell which ECN it is. A CWR too many harms nobody; one too few is a wrong count to AccECN.
+        skb.GsoType = type | ((offload.Kind & PacketOffload.EcnBit) != 0 ? GsoType.TcpAccEcn : GsoType.None);
         skb.GsoSize = offload.SegmentSize;
         skb.GsoSegs = (ushort)((payload + offload.SegmentSize - 1) / offload.SegmentSize);
         return true;

@@ -57,7 +57,7 @@ internal static class SysctlTable
         Number("net.ipv4.tcp_early_retrans", static s => s.TcpEarlyRetrans, static (s, v) => s.TcpEarlyRetrans = (int)v, 0, 4),
         Number("net.ipv4.tcp_ecn", static s => s.TcpEcn, static (s, v) => s.TcpEcn = (int)v, 0, 5),
         Flag("net.ipv4.tcp_ecn_fallback", static s => s.TcpEcnFallback, static (s, v) => s.TcpEcnFallback = v, 1),
-        Number("net.ipv4.tcp_ecn_option", static s => s.TcpEcnOption, static (s, v) => s.TcpEcnOption = (int)v, 0, 2),
+        Number("net.ipv4.tcp_ecn_option", static s => s.TcpEcnOption, static (s, v) => s.TcpEcnOption = (int)v, 0, 3),
         Number("net.ipv4.tcp_ecn_option_beacon", static s => s.TcpEcnOptionBeacon, static (s, v) => s.TcpEcnOptionBeacon = (int)v, 0, 3),
         Number("net.ipv4.tcp_fastopen", static s => s.TcpFastopen, static (s, v) => s.TcpFastopen = (int)v),
         Number("net.ipv4.tcp_fastopen_blackhole_timeout_sec", static s => s.TcpFastopenBlackholeTimeoutSec,

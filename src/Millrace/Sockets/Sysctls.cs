@@ -204,13 +204,18 @@ public sealed class Sysctls
 
     public bool TcpStdurg { get; set; }
 
-    /// <summary>net.ipv4.tcp_ecn: 0 off, 1 on, 2 when asked; 3 to 5 with AccECN.</summary>
+    /// <summary>
+    /// net.ipv4.tcp_ecn: 0 off, 1 on, 2 when asked; with AccECN 3 on, 4 when asked while RFC 3168's is asked for, 5 when asked.
+    /// </summary>
     public int TcpEcn { get; set; } = 2;
 
-    /// <summary>net.ipv4.tcp_ecn_option: whether AccECN options are sent.</summary>
+    /// <summary>
+    /// net.ipv4.tcp_ecn_option: AccECN options are sent 0 never, 1 when something changes and as a beacon, 2 in every segment that has
+    /// room, 3 even if ACKs with them seem not to arrive.
+    /// </summary>
     public int TcpEcnOption { get; set; } = 2;
 
-    /// <summary>net.ipv4.tcp_ecn_option_beacon: AccECN options for each round trip.</summary>
+    /// <summary>net.ipv4.tcp_ecn_option_beacon: AccECN options for each round trip at least; 0 for none.</summary>
     public int TcpEcnOptionBeacon { get; set; } = 3;
 
     public bool TcpEcnFallback { get; set; } = true;

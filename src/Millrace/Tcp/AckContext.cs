@@ -42,6 +42,8 @@ internal enum AckFlags
 
     /// <summary>A DSACK covers the loss probe.</summary>
     DsackTlp = 0x20000,
+
+    /// <summary>The peer's timestamp is newer than any before.</summary>
     TsProgress = 0x40000,
 
     Acked = DataAcked | SynAcked,
@@ -72,6 +74,12 @@ internal struct AckContext
 
     /// <summary>The lowest sequence that was delivered out of order.</summary>
     public SeqNumber Reordered;
+
+    /// <summary>Bytes that were acknowledged or SACKed now. Linux: delivered_bytes.</summary>
+    public int DeliveredBytes;
+
+    /// <summary>Packets that AccECN tells arrived marked. Linux: ecn_count.</summary>
+    public uint MarkedPackets;
 
     public readonly bool Has(AckFlags flag) => (Flags & flag) != 0;
 }

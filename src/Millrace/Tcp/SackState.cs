@@ -11,13 +11,15 @@ namespace Millrace.Tcp;
 internal sealed class SackState
 {
     private Blocks _blocks;
-    private SeqRange _duplicate;
 
     /// <summary>Ranges in the queue that are reported. Linux: num_sacks.</summary>
     public int Count { get; private set; }
 
     /// <summary>Whether a duplicate is to be reported, once. Linux: rx_opt.dsack.</summary>
     public bool HasDuplicate { get; private set; }
+
+    /// <summary>The duplicate that is to be reported, or was last. Linux: duplicate_sack.</summary>
+    public SeqRange LastDuplicate { get; private set; }
 
     public SeqRange this[int i] => _blocks[i];
 
@@ -73,19 +75,19 @@ internal sealed class SackState
     /// <summary>Notes a duplicate; one that touches what is noted already extends it. Linux: tcp_dsack_set, tcp_dsack_extend.</summary>
     public void AddDuplicate(SeqRange range)
     {
-        if (HasDuplicate && _duplicate.Start <= range.End && range.Start <= _duplicate.End)
-            range = new SeqRange(SeqNumber.Min(_duplicate.Start, range.Start), SeqNumber.Max(_duplicate.End, range.End));
+        if (HasDuplicate && LastDuplicate.Start <= range.End && range.Start <= LastDuplicate.End)
+            range = new SeqRange(SeqNumber.Min(LastDuplicate.Start, range.Start), SeqNumber.Max(LastDuplicate.End, range.End));
         else if (HasDuplicate)
             return;
         HasDuplicate = true;
-        _duplicate = range;
+        LastDuplicate = range;
     }
 
     /// <summary>Sets the duplicate, whatever is noted.</summary>
     public void SetDuplicate(SeqRange range)
     {
         HasDuplicate = true;
-        _duplicate = range;
+        LastDuplicate = range;
     }
 
     public void ClearDuplicate() => HasDuplicate = false;
@@ -95,7 +97,7 @@ internal sealed class SackState
     {
         int n = 0;
         if (HasDuplicate && target.Length > 0)
-            target[n++] = _duplicate;
+            target[n++] = LastDuplicate;
         for (int i = 0; i < Count && n < target.Length; i++)
             target[n++] = _blocks[i];
         return n;

@@ -171,6 +171,7 @@ internal ref struct SackTagger
             _recovery.Rack.Advance((sacked & SackedFlags.Retrans) != 0, range.End, skb.SentTime, _now, _minRttUs);
             sacked = UntagLost(skb, sacked, range, count) | SackedFlags.SackedAcked;
             _ack.Flags |= AckFlags.DataSacked;
+            _ack.DeliveredBytes += range.Length;
             _packets.Sacked += count;
             _rate.Count(count, _ack.Has(AckFlags.Ece));
         }

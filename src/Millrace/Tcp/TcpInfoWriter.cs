@@ -1,5 +1,6 @@
 using System;
 using Millrace.Sched;
+using Millrace.Wire;
 
 namespace Millrace.Tcp;
 
@@ -45,7 +46,7 @@ internal static class TcpInfoWriter
             options |= OptSack;
         if ((sk.Features & TcpFeatures.WindowScaling) != 0)
             options |= OptWscale;
-        if ((sk.EcnState & EcnFlags.Ok) != 0)
+        if (sk.EcnOk)
             options |= OptEcn;
         if ((sk.EcnState & EcnFlags.Seen) != 0)
             options |= OptEcnSeen;
@@ -116,6 +117,21 @@ internal static class TcpInfoWriter
         if (stats.RtoStart != Micros.Zero)
             rtoTime += (uint)(cpu.Now - stats.RtoStart).Milliseconds;
         Put(info, 244, rtoTime);
+        if (sk.AccEcn is { } accEcn)
+            WriteAccEcn(accEcn, info);
+    }
+
+    private static void WriteAccEcn(AccEcn state, Span<byte> info)
+    {
+        Put(info, 248, state.ReceivedCe);
+        Put(info, 252, state.DeliveredBytes[EcnBytes.Index(Ecn.Ect1)]);
+        Put(info, 256, state.DeliveredBytes[EcnBytes.Index(Ecn.Ect0)]);
+        Put(info, 260, state.DeliveredBytes[EcnBytes.Index(Ecn.Ce)]);
+        Put(info, 264, state.ReceivedBytes[EcnBytes.Index(Ecn.Ect1)]);
+        Put(info, 268, state.ReceivedBytes[EcnBytes.Index(Ecn.Ect0)]);
+        Put(info, 272, state.ReceivedBytes[EcnBytes.Index(Ecn.Ce)]);
+        BitConverter.TryWriteBytes(info[276..], (ushort)state.Failure);
+        BitConverter.TryWriteBytes(info[278..], (ushort)state.OptionSeen);
     }
 
     // Bytes per second. Linux: tcp_compute_delivery_rate.

@@ -13,7 +13,7 @@ internal sealed partial class TcpProto
     private DropReason AnswerWithCookie(Cpu cpu, TcpSock listener, TcpRequestSock request)
     {
         if (!request.HasTimestamps)
-            request.HasSack = request.HasWindowScaling = request.EcnOk = false;
+            request.HasSack = request.HasWindowScaling = request.EcnOk = request.AccEcnOk = false;
         request.IsCookie = true;
         request.SndIsn = Cookies.Make(request.Key, request.RcvIsn, ref request.Mss);
         listener.AcceptQueue!.LastSynOverflow = cpu.Now;
@@ -57,9 +57,11 @@ internal sealed partial class TcpProto
         request.RcvNxt = tcp.Seq;
         request.SndIsn = cookie;
         request.Mss = mss;
-        request.HasSack = request.HasWindowScaling = request.EcnOk = false;
+        request.HasSack = request.HasWindowScaling = request.EcnOk = request.AccEcnOk = false;
         bool decoded = !request.HasTimestamps || options.TsEcr == 0
             || CookieTimestamp.TryDecode(options.TsEcr - request.TsOffset, Sysctls, request);
+        // Which ECN it was, the cookie does not tell, but the ACK's flags do. RFC 9768 §5.1. Linux: cookie_accecn_ok.
+        request.AccEcnOk = request.EcnOk && Sysctls.TcpEcn >= 3 && AceField.Of(tcp.Flags) > 1;
         request.Route = Routes.LookUpOutput(remote, local, listener.BoundIfIndex, listener.Has(Sockets.SockFlags.LocalRoute));
         if (decoded && request.Route is not null)
         {

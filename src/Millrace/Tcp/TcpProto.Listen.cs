@@ -184,9 +184,7 @@ internal sealed partial class TcpProto
             request.SndWndScale = (byte)Math.Min(options.WindowScale, TcpConstants.MaxWindowScale);
         ushort mss = options.Mss != 0 ? options.Mss : (ushort)TcpConstants.DefaultMss;
         request.Mss = listener.UserMss != 0 && listener.UserMss < mss ? listener.UserMss : mss;
-        // RFC 3168 §6.1.1: both bits ask for it, on a SYN whose own packet is not marked.
-        bool asked = (tcp.Flags & (TcpFlags.Ece | TcpFlags.Cwr)) == (TcpFlags.Ece | TcpFlags.Cwr);
-        request.EcnOk = asked && ((Sysctls.TcpEcn != 0 && (request.SynTos & 3) == 0) || listener.AlgorithmNeedsEcn);
+        AgreeOnEcn(listener, request, tcp.Flags);
         return request;
     }
 
@@ -288,10 +286,12 @@ internal sealed partial class TcpProto
     // Linux: tcp_rtx_synack.
     public void ResendSynAck(Cpu cpu, TcpRequestSock request)
     {
-        Replies.SendSynAck(cpu, request);
+        Replies.SendSynAck(cpu, request, isRetransmit: true);
         cpu.Mib.Inc(Mib.TcpRetransSegs);
         cpu.Mib.Inc(Mib.TcpExtTCPSynRetrans);
         request.Retransmits++;
+        if (request.Retransmits > 1 && request.AccEcnOk)
+            request.AccEcnFailure |= AccEcnFailure.AceSend;
     }
 
     // ---- The ACK of the SYN-ACK ----
@@ -347,6 +347,7 @@ internal sealed partial class TcpProto
             // The SYN again: so goes the SYN-ACK.
             if (!RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
             {
+                NoteSynAgain(request, skb, tcp.Flags);
                 ResendSynAck(cpu, request);
                 if (!isFastOpen)
                     request.Arm(cpu, Timers, cpu.Now + RequestTimeout(request));
@@ -365,7 +366,10 @@ internal sealed partial class TcpProto
             reset = true;
             return RequestVerdict.Drop;
         }
-        return (flags & TcpFlags.Ack) == 0 ? RequestVerdict.Drop : RequestVerdict.Child;
+        if ((flags & TcpFlags.Ack) == 0)
+            return RequestVerdict.Drop;
+        NoteAccEcnOption(request, options);
+        return RequestVerdict.Child;
     }
 
     private static bool IsInWindow(SeqNumber seq, SeqNumber end, SeqNumber windowStart, SeqNumber windowEnd)

@@ -46,7 +46,7 @@ internal sealed partial class TcpProto
             TsRecent = sk.TsRecent,
             TsRecentStamp = sk.HasTimestamps ? sk.TsRecentStamp : 0,
             TsOffset = sk.TsOffset,
-            Tos = sk.RemoteAddr.IsV4 ? sk.Tos : sk.TrafficClass,
+            Tos = sk.LastTos,
             Mark = sk.Mark,
         };
         tw.SetState();

@@ -304,6 +304,7 @@ internal sealed partial class TcpProto : Proto
         sk.Rate.Delivered = sk.Rate.DeliveredCe = sk.Packets.TotalLost = 0;
         sk.RcvRtt = default;
         sk.EcnState = EcnFlags.None;
+        sk.AccEcn = null;
         sk.DefersConnect = false;
         sk.FastOpen?.OnDisconnect();
         sk.MtuSearch = null;

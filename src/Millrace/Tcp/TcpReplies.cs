@@ -61,7 +61,8 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
 
     /// <summary>Builds and sends a SYN-ACK. Linux: tcp_make_synack, tcp_v4_send_synack.</summary>
     /// <param name="cookie">The Fast Open option that it bears, if any.</param>
-    public void SendSynAck(Cpu cpu, TcpRequestSock request, FastOpenCookie cookie = default)
+    /// <param name="isRetransmit">Whether it goes again, and so without what may have stopped the first.</param>
+    public void SendSynAck(Cpu cpu, TcpRequestSock request, FastOpenCookie cookie = default, bool isRetransmit = false)
     {
         cpu.Trace(Tp.tcp_v4_send_synack, request);
         cpu.Trace(Tp.tcp_make_synack, request);
@@ -83,10 +84,12 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
             options.FastOpenCookie = cookie.Bytes;
             options.HasFastOpen = options.Room >= 0;
         }
+        if (request.AccEcnOk && tcp.Sysctls.TcpEcnOption != 0 && !isRetransmit)
+            options.FitAccEcn(0, default, handshake: true);
         SkBuff reply = cpu.AllocSkb(SkBuff.TransmitHeadroom);
         int headerLength = TcpHeader.MinLength + options.Size;
         byte* p = reply.Put(headerLength);
-        TcpFlags flags = TcpFlags.Syn | TcpFlags.Ack | (request.EcnOk ? TcpFlags.Ece : TcpFlags.None);
+        TcpFlags flags = TcpFlags.Syn | TcpFlags.Ack | EcnAnswer(request, isRetransmit);
         TcpHeader.Write(p, request.LocalPort, request.RemotePort, request.SndIsn, request.RcvNxt, headerLength, flags,
             (ushort)Math.Min(request.RcvWnd, ushort.MaxValue));
         options.Write(p + TcpHeader.MinLength);
@@ -100,6 +103,15 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
             IfIndex = request.BoundIfIndex,
             Route = request.Route,
         });
+    }
+
+    // What a SYN-ACK says of ECN. RFC 9768 §3.1.4.2: after two timeouts perhaps the flags are what does not pass, and none are set.
+    // Linux: tcp_ecn_make_synack.
+    private static TcpFlags EcnAnswer(TcpRequestSock request, bool isRetransmit)
+    {
+        if (!request.AccEcnOk)
+            return request.EcnOk ? TcpFlags.Ece : TcpFlags.None;
+        return isRetransmit && request.Timeouts > 0 ? TcpFlags.None : AceField.Reflect(request.SynEcn);
     }
 
     /// <summary>What a SYN-ACK says of the segments that we take.</summary>

@@ -37,7 +37,14 @@ internal sealed class TcpRequestSock : SockCommon
     /// <summary>The SYN's TOS. Linux: syn_tos.</summary>
     public byte SynTos;
 
-    public bool HasTimestamps, HasSack, HasWindowScaling, EcnOk;
+    public bool HasTimestamps, HasSack, HasWindowScaling, EcnOk, AccEcnOk;
+
+    /// <summary>What the handshake has shown of AccECN so far. Linux: saw_accecn_opt, accecn_fail_mode.</summary>
+    public AccEcnOptionSeen AccEcnOptionSeen;
+    public AccEcnFailure AccEcnFailure;
+
+    /// <summary>The codepoint that the latest SYN arrived with. Linux: syn_ect_rcv.</summary>
+    public Ecn SynEcn;
 
     /// <summary>Nothing is kept: the sequence number and the timestamp say all. Linux: TCP_SYNACK_COOKIE.</summary>
     public bool IsCookie;

@@ -47,21 +47,24 @@ internal sealed partial class TcpSock
         }
         SeqNumber priorHighest = SackedOut == 0 ? priorUna : Recovery!.HighestSackSeq(Packets, Snd);
         ack.Rate.PriorInFlight = PacketsInFlight;
-        if (ack.Has(AckFlags.UpdateTsRecent))
-            ReplaceTsRecent(cpu, segSeq);
+        if (ack.Has(AckFlags.UpdateTsRecent) && ReplaceTsRecent(cpu, segSeq))
+            ack.Flags |= AckFlags.TsProgress;
         // Not in one statement: the step itself adds to the flags.
         AckFlags updated = UpdateFromSegment(cpu, skb, window, options, ref ack, priorUna);
         ack.Flags |= updated;
+        AcceptCwr(skb);
         SoftError = Errno.OK;
         ProbesOut = 0;
         LastAckReceived = Time;
         if (priorPackets == 0)
         {
+            ProcessAce(skb, options, ref ack, priorDelivered);
             OnAckWithNothingOut(cpu, ref ack, priorUna, priorDelivered, ackSeq);
             return DropReason.None;
         }
         CleanRtxQueue(cpu, ref ack, priorHighest, priorUna);
         AdaptReorderingWindow(ack.Rate);
+        ProcessAce(skb, options, ref ack, priorDelivered);
         if (Congestion is { WantsAckEvents: true })
             Congestion.OnAckEvent(this, ack.Has(AckFlags.Ece));
         if (Recovery!.Probe.IsOut)
@@ -96,13 +99,13 @@ internal sealed partial class TcpSock
         else
             cpu.Mib.Inc(Mib.TcpExtTCPPureAcks);
         flags |= UpdateWindow(cpu, ackSeq, segSeq, window);
+        if (HasEcnEcho(skb))
+            flags |= AckFlags.Ece;
         if (HasSack && options.SackBlockCount > 0)
         {
             ack.Flags |= flags;
             TagSacked(cpu, skb, options, ref ack, priorUna);
         }
-        if (HasEcnEcho(skb))
-            flags |= AckFlags.Ece;
         return flags;
     }
 
@@ -112,7 +115,7 @@ internal sealed partial class TcpSock
         if (ack.Has(AckFlags.DsackingAck))
         {
             OnDubiousAck(cpu, ref ack, priorUna, 0);
-            cpu.Mib.Add(Mib.TcpExtTCPDelivered, Delivered - priorDelivered);
+            CountNewlyDelivered(cpu, ack, priorDelivered);
         }
         OnProbe0Ack(cpu);
         if (Recovery is { Probe.IsOut: true })
@@ -128,7 +131,7 @@ internal sealed partial class TcpSock
         ack.Rate.PriorInFlight = PacketsInFlight;
         TagSacked(cpu, skb, options, ref ack, priorUna);
         OnDubiousAck(cpu, ref ack, priorUna, 0);
-        cpu.Mib.Add(Mib.TcpExtTCPDelivered, Delivered - priorDelivered);
+        CountNewlyDelivered(cpu, ack, priorDelivered);
         TransmitRecovery(cpu, ack.Action);
     }
 
@@ -136,13 +139,22 @@ internal sealed partial class TcpSock
     {
         if (ack.Has(AckFlags.ForwardProgress) || !ack.Has(AckFlags.NotDuplicate))
             Route?.Confirm(cpu.Now);
-        uint delivered = Delivered - priorDelivered;
-        cpu.Mib.Add(Mib.TcpExtTCPDelivered, delivered);
+        uint delivered = CountNewlyDelivered(cpu, ack, priorDelivered);
         ack.Rate.IsAckDelayed = ack.Has(AckFlags.MaybeDelayed);
         Rate.Finish(ref ack.Rate, delivered, Packets.TotalLost - priorLost, Time.Value, MinRttUs, _isReneged);
         ControlCongestion(cpu, delivered, ref ack);
         TransmitRecovery(cpu, ack.Action);
         MaybeDetachRecovery(cpu);
+    }
+
+    // Linux: tcp_newly_delivered.
+    private uint CountNewlyDelivered(Cpu cpu, in AckContext ack, uint priorDelivered)
+    {
+        uint delivered = Rate.Delivered - priorDelivered;
+        cpu.Mib.Add(Mib.TcpExtTCPDelivered, delivered);
+        if (ack.Has(AckFlags.Ece))
+            cpu.Mib.Add(Mib.TcpExtTCPDeliveredCE, IsRfc3168 ? delivered : ack.MarkedPackets);
+        return delivered;
     }
 
     private void MaybeDetachRecovery(Cpu cpu)
@@ -207,12 +219,14 @@ internal sealed partial class TcpSock
     // ---- Timestamps ----
 
     // RFC 7323 §4.3: only a segment that spans the last ACK's sequence may set TS.Recent. Linux: tcp_replace_ts_recent.
-    private void ReplaceTsRecent(Cpu cpu, SeqNumber seq)
+    // True: the peer's clock has moved on since.
+    private bool ReplaceTsRecent(Cpu cpu, SeqNumber seq)
     {
-        if (!SawTimestamp || seq > Rcv.Wup)
-            return;
-        if (PassesPaws(cpu, window: 0))
-            StoreTsRecent(cpu);
+        if (!SawTimestamp || seq > Rcv.Wup || !PassesPaws(cpu, window: 0))
+            return false;
+        bool later = (int)(RcvTsVal - TsRecent) > 0;
+        StoreTsRecent(cpu);
+        return later;
     }
 
     private void StoreTsRecent(Cpu cpu)

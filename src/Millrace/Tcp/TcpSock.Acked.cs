@@ -23,6 +23,7 @@ internal sealed partial class TcpSock
         while ((skb = recovery.Queue.First) is not null)
         {
             int packets = skb.Tcp.Segments;
+            SeqNumber start = skb.Tcp.Seq;
             if (skb.Tcp.EndSeq > Snd.Una)
             {
                 if (packets == 1 || Snd.Una <= skb.Tcp.Seq)
@@ -32,6 +33,9 @@ internal sealed partial class TcpSock
                     break;
                 whole = false;
             }
+            // What was SACKed before has been delivered before.
+            if ((skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
+                ack.DeliveredBytes -= SeqNumber.Min(skb.Tcp.EndSeq, Snd.Una) - start;
             NoteAcked(cpu, skb, packets, ref ack, ref reordered, ref firstTime, ref lastTime, ecnEcho);
             acked += packets;
             if (!whole)
@@ -41,6 +45,7 @@ internal sealed partial class TcpSock
         }
         if (skb is not null)
             StampAcked(cpu, skb, priorUna);
+        ack.DeliveredBytes += Snd.Una - priorUna;
         if (skb is null)
             Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, NothingQueued);
         if (HasUrgent && Snd.Up.IsBetween(priorUna, Snd.Una))

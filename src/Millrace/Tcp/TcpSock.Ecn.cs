@@ -11,8 +11,8 @@ internal enum EcnFlags : byte
 {
     None = 0,
 
-    /// <summary>Negotiated.</summary>
-    Ok = 1,
+    /// <summary>Negotiated as RFC 3168 has it.</summary>
+    Rfc3168 = 1,
 
     /// <summary>The next data segment carries CWR.</summary>
     QueueCwr = 2,
@@ -25,6 +25,10 @@ internal enum EcnFlags : byte
 
     /// <summary>Asked for in our SYN.</summary>
     Requested = 16,
+
+    /// <summary>Accurate ECN: negotiated, and asked for in our SYN.</summary>
+    AccEcn = 32,
+    AccEcnRequested = 64,
 }
 
 /// <summary>Explicit congestion notification. RFC 3168 §6.1.</summary>
@@ -32,7 +36,10 @@ internal sealed partial class TcpSock
 {
     public EcnFlags EcnState;
 
-    public bool EcnOk => (EcnState & EcnFlags.Ok) != 0;
+    /// <summary>Negotiated, in one way or the other. Linux: tcp_ecn_mode_any.</summary>
+    public bool EcnOk => (EcnState & (EcnFlags.Rfc3168 | EcnFlags.AccEcn)) != 0;
+
+    private bool IsRfc3168 => (EcnState & EcnFlags.Rfc3168) != 0;
 
     /// <summary>Whether ACKs echo a mark from now on.</summary>
     public void EchoMark(bool on) => EcnState = on ? EcnState | EcnFlags.DemandCwr : EcnState & ~EcnFlags.DemandCwr;
@@ -48,12 +55,12 @@ internal sealed partial class TcpSock
     private CongestionControl? AlgorithmOfMarks => AlgorithmNeedsEcn ? AttachCongestion() : Congestion;
 
     private bool HasEcnEcho(SkBuff skb) =>
-        EcnOk && (skb.Tcp.Flags & (TcpFlags.Ece | TcpFlags.Syn)) == TcpFlags.Ece;
+        IsRfc3168 && (skb.Tcp.Flags & (TcpFlags.Ece | TcpFlags.Syn)) == TcpFlags.Ece;
 
     // Linux: tcp_ecn_queue_cwr.
     private void QueueCwr()
     {
-        if (EcnOk)
+        if (IsRfc3168)
             EcnState |= EcnFlags.QueueCwr;
     }
 
@@ -63,7 +70,7 @@ internal sealed partial class TcpSock
     // The peer has answered our echo. Linux: tcp_ecn_accept_cwr.
     private void AcceptCwr(SkBuff skb)
     {
-        if ((skb.Tcp.Flags & TcpFlags.Cwr) == 0)
+        if (!IsRfc3168 || (skb.Tcp.Flags & TcpFlags.Cwr) == 0)
             return;
         EcnState &= ~EcnFlags.DemandCwr;
         // RFC 3168 §6.1.5: CWR may come on a retransmission that is not marked; what the marks said is acknowledged at once.
@@ -76,8 +83,7 @@ internal sealed partial class TcpSock
     {
         if (!EcnOk)
             return;
-        AcceptCwr(skb);
-        switch ((Ecn)(skb.Tcp.DsField & 3))
+        switch (CodepointOf(skb))
         {
             case Ecn.NotEct:
                 // A retransmission, which must not be marked; if the peer marks its data at all, the receiver asks for it at once.
@@ -86,7 +92,7 @@ internal sealed partial class TcpSock
                 break;
             case Ecn.Ce:
                 AlgorithmOfMarks?.OnMark(this, cpu, marked: true);
-                if ((EcnState & EcnFlags.DemandCwr) == 0)
+                if (IsRfc3168 && (EcnState & EcnFlags.DemandCwr) == 0)
                 {
                     // The sender should hear of it soon.
                     Ack.EnterQuickMode(Rcv.Wnd, 2);
@@ -104,10 +110,12 @@ internal sealed partial class TcpSock
     // Gives an outgoing segment its ECN field and flags. Linux: tcp_ecn_send.
     private TcpFlags MarkEcn(SkBuff segment, TcpFlags flags, int payload)
     {
+        if (IsAccEcn && (flags & TcpFlags.Syn) == 0)
+            return MarkAccEcn(segment, flags);
         segment.Tcp.DsField = Tos;
         if (((flags & TcpFlags.Syn) != 0 || EcnOk) && AlgorithmNeedsEcn)
             segment.Tcp.DsField = (byte)((Tos & ~3) | (int)Ecn.Ect0);
-        if ((flags & TcpFlags.Syn) != 0 || !EcnOk)
+        if ((flags & TcpFlags.Syn) != 0 || !IsRfc3168)
             return flags;
         // New data only: a retransmission must not be marked, or its loss of the mark would not be noticed. RFC 3168 §6.1.5.
         if (payload > 0 && segment.Tcp.Seq >= Snd.Nxt)
@@ -125,13 +133,65 @@ internal sealed partial class TcpSock
         return flags;
     }
 
-    // A SYN that asked for ECN and was lost is sent again without. RFC 3168 §6.1.1.1. Linux: tcp_ecn_clear_syn.
+    // A SYN that asked for ECN and was lost is sent again without; AccECN is asked for twice. RFC 3168 §6.1.1.1, RFC 9768 §3.1.4.1.
+    // Linux: tcp_ecn_clear_syn.
     private void ClearEcnOfSyn(SkBuff skb)
     {
-        if (Tcp.Sysctls.TcpEcnFallback)
-            skb.Tcp.Flags &= ~(TcpFlags.Ece | TcpFlags.Cwr);
+        bool again = (EcnState & EcnFlags.AccEcnRequested) != 0 && Retransmits <= 1;
+        if (Tcp.Sysctls.TcpEcnFallback && !again)
+            skb.Tcp.Flags &= ~AceField.All;
     }
 
-    /// <summary>Whether a SYN asks for ECN. Linux: tcp_ecn_send_syn.</summary>
-    private bool WantsEcn => Tcp.Sysctls.TcpEcn == 1 || AlgorithmNeedsEcn || Route is { Metrics.Ecn: true };
+    // Linux: tcp_ecn_send_syn.
+    private void AskForEcn(SkBuff syn)
+    {
+        int mode = Tcp.Sysctls.TcpEcn;
+        EcnState = EcnFlags.None;
+        if (mode == 3)
+        {
+            syn.Tcp.Flags |= AceField.All;
+            EcnState = EcnFlags.AccEcnRequested;
+        }
+        else if (mode is 1 or 4 || AlgorithmNeedsEcn || Route is { Metrics.Ecn: true })
+        {
+            syn.Tcp.Flags |= TcpFlags.Ece | TcpFlags.Cwr;
+            EcnState = EcnFlags.Requested;
+        }
+    }
+
+    // RFC 3168 §6.1.1, RFC 9768 §3.1.2 table 2. Linux: tcp_ecn_rcv_synack.
+    private void AcceptEcnSynAck(SkBuff skb, in TcpHeader tcp, in TcpOptions options)
+    {
+        EcnFlags asked = EcnState;
+        EcnState = EcnFlags.None;
+        if ((asked & (EcnFlags.Requested | EcnFlags.AccEcnRequested)) == 0)
+            return;
+        int ace = AceField.Of(tcp.Flags);
+        bool accurate = (asked & EcnFlags.AccEcnRequested) != 0;
+        if (ace == 1 || (ace == 5 && !accurate))
+            EcnState = EcnFlags.Rfc3168;
+        // Deviates: 6.18 takes these for AccECN from a server that was not asked for it; RFC 3168 §6.1.1 calls them no ECN.
+        else if (ace is not (0 or 7) && accurate)
+            AcceptAccEcnSynAck(skb, ace, options);
+    }
+
+    // The peer's SYN has crossed ours. Linux: tcp_ecn_rcv_syn.
+    private void AcceptEcnSyn(SkBuff skb, in TcpHeader tcp, SkBuff? syn)
+    {
+        EcnFlags asked = EcnState;
+        bool classic = tcp.Has(TcpFlags.Ece) && tcp.Has(TcpFlags.Cwr);
+        if ((asked & EcnFlags.AccEcnRequested) != 0 && AceField.Asks(tcp.Flags))
+            AcceptAccEcnSyn(skb, syn);
+        else if (!classic)
+            EcnState = EcnFlags.None;
+    }
+
+    /// <summary>Takes over what the handshake has settled. Linux: tcp_ecn_openreq_child.</summary>
+    private void AdoptEcn(TcpRequestSock request, SkBuff skb, in TcpHeader tcp)
+    {
+        if (request.AccEcnOk)
+            AdoptAccEcn(request, skb, tcp);
+        else if (request.EcnOk)
+            EcnState = EcnFlags.Rfc3168;
+    }
 }

@@ -47,6 +47,7 @@ internal sealed partial class TcpSock
             // What was predicted is valid; it came here for memory.
             if (!predicted && !ValidateIncoming(cpu, skb, tcp, options))
                 return;
+            CountMarks(skb, skb.Length - tcp.HeaderLength);
             uint window = (uint)tcp.Window << Snd.WndScale;
             DropReason reason = OnAck(cpu, skb, window, options, AckFlags.SlowPath | AckFlags.UpdateTsRecent);
             if (reason is not (DropReason.None or DropReason.TcpOldAck))
@@ -73,8 +74,8 @@ internal sealed partial class TcpSock
         predicted = false;
         byte* p = skb.Data;
         int headerLength = HeaderBytes(skb);
-        // ACK, with or without PSH, and nothing else.
-        if (!FastPath || headerLength != HeaderLength || (p[13] & ~(byte)TcpFlags.Psh) != (byte)TcpFlags.Ack || (p[12] & 0xf) != 0
+        // ACK, with or without PSH, and nothing else; AccECN's counter must be the same too.
+        if (!FastPath || headerLength != HeaderLength || (TcpFlags)((p[12] & 0xf) << 8 | p[13] & ~(int)TcpFlags.Psh) != PredictedFlags
             || skb.Tcp.Seq != Rcv.Nxt || skb.Tcp.AckSeq > Snd.Nxt || (uint)Be.Get16(p + 14) << Snd.WndScale != Snd.Wnd)
             return false;
         if (headerLength != TcpHeader.MinLength && !TryFastTimestamp(p + TcpHeader.MinLength, headerLength))
@@ -92,6 +93,7 @@ internal sealed partial class TcpSock
         MeasureReceiveRtt(skb);
         cpu.Mib.Inc(Mib.TcpExtTCPHPHits);
         skb.Pull(headerLength);
+        CountMarks(skb, length);
         QueueReceived(cpu, skb);
         OnDataReceived(cpu, skb);
         bool checkAck = true;
@@ -118,6 +120,7 @@ internal sealed partial class TcpSock
     {
         if (HasTimestamps && Rcv.Nxt == Rcv.Wup)
             StoreTsRecent(cpu);
+        CountMarks(skb, 0);
         OnAck(cpu, skb, Snd.Wnd, default, AckFlags.None);
         cpu.FreeSkb(skb);
         CheckSendData(cpu);
@@ -191,8 +194,9 @@ internal sealed partial class TcpSock
             return OnUnacceptable(cpu, skb, syn, rst, reason);
         if (rst)
             return OnReset(cpu, skb);
+        bool reflect = syn && ReflectSyn(skb, options);
         if (syn && !IsSimultaneousSynAck(skb, tcp))
-            return ChallengeSyn(cpu, skb);
+            return ChallengeSyn(cpu, skb, reflect);
         return true;
     }
 
@@ -285,11 +289,11 @@ internal sealed partial class TcpSock
         && skb.Tcp.Seq + 1 == Rcv.Nxt && skb.Tcp.AckSeq == Snd.Nxt;
 
     // RFC 5961 §4.2.
-    private bool ChallengeSyn(Cpu cpu, SkBuff skb)
+    private bool ChallengeSyn(Cpu cpu, SkBuff skb, bool reflect = false)
     {
         cpu.Mib.Inc(Mib.TcpInErrs);
         cpu.Mib.Inc(Mib.TcpExtTCPSYNChallenge);
-        SendChallengeAck(cpu);
+        SendChallengeAck(cpu, reflect);
         Devices.Drops.Free(cpu, skb, DropReason.TcpInvalidSyn);
         return false;
     }
@@ -328,12 +332,12 @@ internal sealed partial class TcpSock
     private bool IsAnswerLimited(Cpu cpu, Mib counter) => RateLimit.IsLimited(cpu, Tcp.Sysctls, ref _lastOutOfWindowAck, counter);
 
     // RFC 5961 §7: limited for the connection, and for the stack. Linux: tcp_send_challenge_ack.
-    private void SendChallengeAck(Cpu cpu)
+    private void SendChallengeAck(Cpu cpu, bool reflect = false)
     {
         if (IsAnswerLimited(cpu, Mib.TcpExtTCPACKSkippedChallenge) || !Tcp.TakeChallenge(cpu))
             return;
         cpu.Mib.Inc(Mib.TcpExtTCPChallengeACK);
-        SendAck(cpu);
+        SendReflectingAck(cpu, reflect);
     }
 
     // Linux: tcp_send_dupack.
@@ -343,6 +347,7 @@ internal sealed partial class TcpSock
         {
             cpu.Mib.Inc(Mib.TcpExtDelayedACKLost);
             Ack.EnterQuickMode(Rcv.Wnd, TcpConstants.MaxQuickAcks);
+            AccEcn?.OnSpuriousRetransmit(IsLastDsackAt(skb.Tcp.Seq));
             if (HasSack && Tcp.Sysctls.TcpDsack)
                 SetDsack(cpu, new SeqRange(skb.Tcp.Seq, SeqNumber.Min(skb.Tcp.EndSeq, Rcv.Nxt)));
         }
@@ -350,6 +355,8 @@ internal sealed partial class TcpSock
     }
 
     private SackState AttachSack() => SackOut ??= new SackState();
+
+    private bool IsLastDsackAt(SeqNumber seq) => SackOut is { } sack && sack.LastDuplicate.Start == seq;
 
     // Linux: tcp_dsack_set.
     private void SetDsack(Cpu cpu, SeqRange range)
@@ -401,6 +408,7 @@ internal sealed partial class TcpSock
         {
             // A retransmission of what we have: say so at once.
             cpu.Mib.Inc(Mib.TcpExtDelayedACKLost);
+            AccEcn?.OnSpuriousRetransmit(IsLastDsackAt(seq));
             SetDsack(cpu, new SeqRange(seq, end));
             RefuseData(cpu, skb, DropReason.TcpOldData);
             return;

@@ -34,11 +34,7 @@ internal sealed partial class TcpSock
         skb.Tcp.EndSeq = Snd.Written + 1;
         skb.Tcp.Flags = TcpFlags.Syn;
         skb.Tcp.Segments = 1;
-        if (WantsEcn)
-        {
-            skb.Tcp.Flags |= TcpFlags.Ece | TcpFlags.Cwr;
-            EcnState = EcnFlags.Requested;
-        }
+        AskForEcn(skb);
         Snd.Written++;
         WriteQueued += skb.TrueSize;
         Charge(skb.TrueSize);
@@ -128,6 +124,7 @@ internal sealed partial class TcpSock
             options.WindowScale = Rcv.WndScale;
         options.SackPermitted = sysctls.TcpSack;
         AddFastOpenOption(ref options);
+        AddAccEcnSynOption(segment, ref options);
     }
 
     // Linux: tcp_advertise_mss.
@@ -258,10 +255,10 @@ internal sealed partial class TcpSock
 
     private Verdict AcceptSynAck(Cpu cpu, SkBuff skb, in TcpHeader tcp, in TcpOptions options)
     {
-        AcceptEcnSynAck(tcp);
+        AcceptEcnSynAck(skb, tcp, options);
         Snd.Wl1 = skb.Tcp.Seq;
         UndoSpuriousSyn();
-        OnAck(cpu, skb, tcp.Window, default, AckFlags.SlowPath);
+        OnAck(cpu, skb, tcp.Window, options, AckFlags.SlowPath);
         Rcv.Nxt = Rcv.Wup = skb.Tcp.Seq + 1;
         // The window of a SYN is never scaled. RFC 7323 §2.2.
         Snd.Wnd = tcp.Window;
@@ -287,15 +284,8 @@ internal sealed partial class TcpSock
             cpu.FreeSkb(skb);
             return Verdict.Consumed;
         }
-        SendAck(cpu);
+        SendReflectingAck(cpu, IsAccEcn);
         return Verdict.GoOn;
-    }
-
-    // RFC 3168 §6.1.1. Linux: tcp_ecn_rcv_synack.
-    private void AcceptEcnSynAck(in TcpHeader tcp)
-    {
-        bool agreed = (EcnState & EcnFlags.Requested) != 0 && tcp.Has(TcpFlags.Ece) && !tcp.Has(TcpFlags.Cwr);
-        EcnState = agreed ? EcnFlags.Ok : EcnFlags.None;
     }
 
     // Linux: tcp_finish_connect.
@@ -367,12 +357,12 @@ internal sealed partial class TcpSock
         Snd.Wnd = tcp.Window;
         Snd.Wl1 = skb.Tcp.Seq;
         Snd.MaxWnd = Snd.Wnd;
-        if ((EcnState & EcnFlags.Requested) != 0 && !(tcp.Has(TcpFlags.Ece) && tcp.Has(TcpFlags.Cwr)))
-            EcnState = EcnFlags.None;
+        SkBuff? first = Recovery?.Queue.First;
+        AcceptEcnSyn(skb, tcp, first);
         SyncMss(PathMtu);
         InitRcvMss();
         // The SYN goes again, with an ACK.
-        if (Recovery?.Queue.First is { } syn)
+        if (first is { } syn)
         {
             syn.Tcp.Flags |= TcpFlags.Ack;
             byte agreed = Rcv.WndScale;
@@ -471,7 +461,7 @@ internal sealed partial class TcpSock
                 return DropReason.None;
             }
         }
-        if (StepStates(cpu, skb, tcp) == Verdict.Consumed)
+        if (StepStates(cpu, skb, tcp, options.SackBlockCount > 0) == Verdict.Consumed)
             return DropReason.None;
         ProcessUrgent(cpu, skb, tcp);
         DropReason text = ProcessText(cpu, skb, tcp);
@@ -487,12 +477,14 @@ internal sealed partial class TcpSock
     }
 
     // What the ACK means in each state. RFC 9293 §3.10.7.4, fifth.
-    private Verdict StepStates(Cpu cpu, SkBuff skb, in TcpHeader tcp)
+    private Verdict StepStates(Cpu cpu, SkBuff skb, in TcpHeader tcp, bool hasSack)
     {
         switch (State)
         {
             case TcpState.SynRecv:
                 BecomeEstablished(cpu, skb, tcp);
+                if (IsAccEcn)
+                    AcceptThirdAck(skb, tcp.Flags, hasSack);
                 return Verdict.GoOn;
             case TcpState.FinWait1:
                 FinishFastOpen(cpu);
@@ -672,8 +664,7 @@ internal sealed partial class TcpSock
             TsRecentStamp = (int)(cpu.Now.Value / 1_000_000) + 1;
             HeaderLength = TcpHeader.MinLength + TcpConstants.TimestampOptionLength;
         }
-        if (request.EcnOk)
-            EcnState = EcnFlags.Ok;
+        AdoptEcn(request, skb, tcp);
         MssClamp = request.Mss;
         Route = request.Route;
         if (CheckRoute(Tcp.Routes) is { } route)

@@ -49,8 +49,7 @@ internal sealed partial class TcpSock
         int mss = MssCache;
         if (Route is { IsObsolete: false } route && route.Mtu != PathMtu)
             mss = SyncMss(route.Mtu);
-        int extra = SackOptionSize();
-        return mss - extra;
+        return mss - ExtraOptionSize();
     }
 
     // SACK blocks are not in the header length that the MSS cache allows for.
@@ -570,6 +569,7 @@ internal sealed partial class TcpSock
         if ((flags & TcpFlags.Urg) != 0)
             tcp[13] |= (byte)TcpFlags.Urg;
         options.Write(tcp + TcpHeader.MinLength);
+        AccEcn?.OnOptionsWritten(options.HasAccEcn, SackOut is { HasDuplicate: true }, Time);
         segment.TransportOffset = segment.Headroom;
         FinishHeader(segment, payload);
         if ((flags & TcpFlags.Ack) != 0 && (ack is null || ack == Rcv.Nxt))
@@ -597,7 +597,9 @@ internal sealed partial class TcpSock
             segment.GsoSize = (ushort)segment.Tcp.SegmentSize;
             segment.GsoSegs = (ushort)segment.Tcp.Segments;
             segment.GsoType = AfOps.IsV6 ? GsoType.TcpV6 : GsoType.TcpV4;
-            if ((segment.Tcp.Flags & TcpFlags.Cwr) != 0)
+            if (IsAccEcn)
+                segment.GsoType |= GsoType.TcpAccEcn;
+            else if ((segment.Tcp.Flags & TcpFlags.Cwr) != 0)
                 segment.GsoType |= GsoType.TcpEcn;
         }
         byte* tcp = segment.TransportHeader;
@@ -641,6 +643,8 @@ internal sealed partial class TcpSock
         }
         if (SackOut is { } sack)
             options.SackBlocks = blocks[..sack.Report(blocks[..SackBlocksToSend])];
+        if (IsAccEcn)
+            AddAccEcnOption(ref options);
     }
 
     private ushort UrgentPointer(SkBuff segment, ref TcpFlags flags)
@@ -870,14 +874,16 @@ internal sealed partial class TcpSock
     // ---- ACK, FIN, RST ----
 
     /// <summary>Sends an ACK now. Linux: tcp_send_ack.</summary>
-    public void SendAck(Cpu cpu)
+    public void SendAck(Cpu cpu) => SendAck(cpu, TcpFlags.Ack);
+
+    private void SendAck(Cpu cpu, TcpFlags flags)
     {
         if (State == TcpState.Close)
             return;
         cpu.Trace(Tp.tcp_send_ack, this, Rcv.Nxt.Value);
         cpu.BhDisable();
         RefreshTime(cpu);
-        TransmitEmpty(cpu, AcceptableSeq(), TcpFlags.Ack);
+        TransmitEmpty(cpu, AcceptableSeq(), flags);
         cpu.BhEnable();
     }
 

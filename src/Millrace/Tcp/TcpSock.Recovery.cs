@@ -140,7 +140,8 @@ internal sealed partial class TcpSock
         uint delivered = Packets.AddReno(duplicates, out bool reordered);
         if (reordered)
             OnRenoReordering(cpu, 0);
-        Rate.Count(delivered, ecnEcho);
+        // AccECN has counted already.
+        Rate.Count(delivered, ecnEcho && IsRfc3168);
     }
 
     private void RemoveRenoSacks(Cpu cpu, int acked, bool ecnEcho)

@@ -53,7 +53,8 @@ internal ref struct TcpOptions
     /// <summary>16 bytes of digest; empty if absent.</summary>
     public ReadOnlySpan<byte> Md5Digest;
 
-    /// <summary>The AccECN counters, 24 bits each; empty if absent. <see cref="AccEcnOrder1"/> tells ECT(1) first.</summary>
+    /// <summary>Whether an AccECN option is there, and its counters, 24 bits each. <see cref="AccEcnOrder1"/> tells ECT(1) first.</summary>
+    public bool HasAccEcn;
     public ReadOnlySpan<byte> AccEcn;
     public bool AccEcnOrder1;
 
@@ -117,7 +118,8 @@ internal ref struct TcpOptions
             case (int)TcpOptionKind.Experimental when body.Length >= 2 && BinaryPrimitives.ReadUInt16BigEndian(body) == FastOpenMagic:
                 AcceptFastOpen(body[2..], experimental: true);
                 break;
-            case (int)TcpOptionKind.AccEcn0 or (int)TcpOptionKind.AccEcn1 when body.Length % 3 == 0:
+            case (int)TcpOptionKind.AccEcn0 or (int)TcpOptionKind.AccEcn1:
+                HasAccEcn = true;
                 AccEcn = body;
                 AccEcnOrder1 = kind == TcpOptionKind.AccEcn1;
                 break;

@@ -42,6 +42,9 @@ internal abstract class Backend : IDisposable
 
     public abstract void SetSysctl(string name, string value);
 
+    /// <summary>From now on a server may answer a SYN with AccECN.</summary>
+    public virtual void AskForAccEcn() => SetSysctl("net.ipv4.tcp_ecn", "3");
+
     /// <summary>A counter as nstat names it, since the story began.</summary>
     public abstract long Counter(string name);
 

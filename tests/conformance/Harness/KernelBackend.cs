@@ -94,8 +94,28 @@ internal sealed partial class KernelBackend : Backend
         // Of the algorithms a namespace may choose few for all its sockets, but root any for each.
         if (name == "net.ipv4.tcp_congestion_control")
             _congestion = value;
-        else
+        else if (!TrySetSysctl(name, value))
+            throw new StoryNotForKernelException($"this kernel knows no {name} = {value}");
+    }
+
+    private static bool TrySetSysctl(string name, string value)
+    {
+        try
+        {
             File.WriteAllText("/proc/sys/" + name.Replace('.', '/'), value);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    // 6.18 has all of AccECN but the setting; it takes a server's word for it, though, when it has asked for RFC 3168's ECN.
+    public override void AskForAccEcn()
+    {
+        if (!TrySetSysctl("net.ipv4.tcp_ecn", "3"))
+            SetSysctl("net.ipv4.tcp_ecn", "1");
     }
 
     public override long Counter(string name)

@@ -139,12 +139,34 @@ internal static class SegmentCodec
             case "FOEXP":
                 byte[] old = words.Length > 1 ? Convert.FromHexString(words[1]) : [];
                 return [254, (byte)(4 + old.Length), 0xf9, 0x89, .. old];
+            case "ECN":
+                return EncodeAccEcn(words);
             case "hex":
                 return Convert.FromHexString(words[1]);
             default:
                 throw new FormatException($"\"{option}\" is no option.");
         }
     }
+
+    // ECN, then the fields in the order of one kind or the other, each its name and its number: e1b 1 ceb 0 e0b 1.
+    private static byte[] EncodeAccEcn(string[] words)
+    {
+        var bytes = new List<byte> { words.Length > 1 && words[1] == "e0b" ? AccEcn0 : AccEcn1, (byte)(2 + 3 * (words.Length / 2)) };
+        for (int i = 2; i < words.Length; i += 2)
+            bytes.AddRange(Bytes32(uint.Parse(words[i], CultureInfo.InvariantCulture)).AsSpan(1));
+        return [.. bytes];
+    }
+
+    private static string DecodeAccEcn(ReadOnlySpan<byte> o)
+    {
+        string[] names = o[0] == AccEcn0 ? ["e0b", "ceb", "e1b"] : ["e1b", "ceb", "e0b"];
+        string text = "ECN";
+        for (int i = 0; 3 * i + 5 <= o.Length; i++)
+            text += $" {names[i]} {o[3 * i + 2] << 16 | o[3 * i + 3] << 8 | o[3 * i + 4]}";
+        return text;
+    }
+
+    private const byte AccEcn0 = 172, AccEcn1 = 174;
 
     private static List<string> DecodeOptions(ReadOnlySpan<byte> bytes, Numbering n)
     {
@@ -185,6 +207,8 @@ internal static class SegmentCodec
                 return $"ts val {BinaryPrimitives.ReadUInt32BigEndian(o[2..]) - n.TsVal} ecr {(ecr == 0 ? 0 : ecr - n.TsEcr)}";
             case 34:
                 return o.Length == 2 ? "FO" : $"FO {Hex(o[2..])}";
+            case AccEcn0 or AccEcn1 when o.Length % 3 == 2:
+                return DecodeAccEcn(o);
             case 254 when o.Length >= 4 && o[2] == 0xf9 && o[3] == 0x89:
                 return o.Length == 4 ? "FOEXP" : $"FOEXP {Hex(o[4..])}";
             default:
