@@ -93,6 +93,51 @@ public sealed class EcnStories
     }
 
     [Fact]
+    public void Cwr_may_come_without_data()
+    {
+        using Story tcp = Negotiated();
+        tcp.Gets("[ce] 1:1001 ack 1");
+        tcp.Sends(".E ack 1001");
+        tcp.Gets(".W 1001:1001 ack 1");
+        tcp.Gets("[ect0] 1001:2001 ack 1");
+        tcp.Sends(". ack 2001");
+    }
+
+    [Fact]
+    public void What_came_marked_is_counted_and_so_is_what_is_told_of_ours()
+    {
+        using Story tcp = Negotiated();
+        tcp.Gets("[ce] 1:1001 ack 1");
+        tcp.Gets("[ect0] 1001:1501 ack 1", "[ect1] 1501:1601 ack 1");
+        Assert.Equal((1u, 1000u), (tcp.Info.ReceivedCe, tcp.Info.ReceivedCeBytes));
+        Assert.Equal((500u, 100u), (tcp.Info.ReceivedE0Bytes, tcp.Info.ReceivedE1Bytes));
+        tcp.Drain();
+        tcp.App.Write(3000);
+        Assert.Equal(3, tcp.Drain().Count);
+        tcp.Gets(".E 1601:1601 ack 2001");
+        Assert.Equal(2u, tcp.Info.DeliveredCe);
+        Assert.Equal(2, tcp.Counter("TcpExtTCPDeliveredCE"));
+    }
+
+    [Fact]
+    public void A_sack_with_the_echo_counts_as_marked()
+    {
+        using Story tcp = Negotiated();
+        tcp.App.Write(3000);
+        Assert.Equal(3, tcp.Drain().Count);
+        tcp.Gets(".E 1:1 ack 1 <sack 1001:2001>");
+        Assert.Equal(1u, tcp.Info.DeliveredCe);
+    }
+
+    [Fact]
+    public void Marks_are_counted_even_where_nothing_was_negotiated()
+    {
+        using Story tcp = Story.Established();
+        tcp.Gets("[ce] 1:1001 ack 1");
+        Assert.Equal((1u, 1000u, 16), (tcp.Info.ReceivedCe, tcp.Info.ReceivedCeBytes, tcp.Info.Options & 24));
+    }
+
+    [Fact]
     public void An_echo_reduces_the_window_once_and_is_answered_with_cwr()
     {
         using Story tcp = Negotiated();
