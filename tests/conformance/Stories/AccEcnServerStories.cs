@@ -1,5 +1,3 @@
-using System.Linq;
-
 namespace Millrace.Conformance;
 
 /// <summary>Accurate ECN on the side that was opened. RFC 9768.</summary>
