@@ -17,6 +17,9 @@ internal sealed class RareTcpState
     /// <summary>TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US; zero for the system's.</summary>
     public Micros RtoMax, RtoMin, DelayedAckMax;
 
+    /// <summary>TCP_MD5SIG; null until the first key, and then the connection sends no more super-packets. Linux: md5sig_info.</summary>
+    public Md5Keys? Md5Keys;
+
     /// <summary>TCP_INQ: the bytes left are told with each receive.</summary>
     public bool ReportInq;
 

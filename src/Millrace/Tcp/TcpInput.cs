@@ -59,7 +59,7 @@ internal sealed partial class TcpProto
         SockCommon? found = StealOwner(skb) ?? LookUp(cpu, flow);
         while (found switch
         {
-            TcpSock sk => ToConnection(cpu, sk, skb),
+            TcpSock sk => ToConnection(cpu, sk, skb, tcp),
             TcpRequestSock request => ToRequest(cpu, request, skb, tcp),
             TcpTimeWaitSock tw => ToTimeWait(cpu, tw, skb, tcp, flow),
             _ => ToListenerOrNobody(cpu, skb, flow),
@@ -124,18 +124,18 @@ internal sealed partial class TcpProto
             ToListener(cpu, listener, skb);
             return false;
         }
-        Replies.SendReset(cpu, skb);
+        Replies.SendReset(cpu, null, skb);
         Drops.Free(cpu, skb, DropReason.NoSocket);
         return false;
     }
 
     // A connection: softirq works on it, or its owner will.
-    private bool ToConnection(Cpu cpu, TcpSock sk, SkBuff skb)
+    private bool ToConnection(Cpu cpu, TcpSock sk, SkBuff skb, in TcpHeader tcp)
     {
-        if (sk.MinTtl != 0 && IpHeaders.Ttl(skb) < sk.MinTtl)
+        DropReason refused = Admit(cpu, sk, skb, tcp);
+        if (refused != DropReason.None)
         {
-            cpu.Mib.Inc(Mib.TcpExtTCPMinTTLDrop);
-            Drops.Free(cpu, skb, DropReason.TcpMinTtl);
+            Drops.Free(cpu, skb, refused);
             sk.Put(cpu);
             return false;
         }
@@ -154,15 +154,25 @@ internal sealed partial class TcpProto
         return false;
     }
 
+    // What is asked of a segment before its socket is touched: the hops that it has come, and the peer's signature.
+    private DropReason Admit(Cpu cpu, TcpSock sk, SkBuff skb, in TcpHeader tcp)
+    {
+        if (sk.MinTtl == 0 || IpHeaders.Ttl(skb) >= sk.MinTtl)
+            return Signer.Check(cpu, sk.Md5Keys, skb, tcp);
+        cpu.Mib.Inc(Mib.TcpExtTCPMinTTLDrop);
+        return DropReason.TcpMinTtl;
+    }
+
     private unsafe void ToListener(Cpu cpu, TcpSock listener, SkBuff skb)
     {
-        if (listener.MinTtl != 0 && IpHeaders.Ttl(skb) < listener.MinTtl)
+        TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader tcp);
+        DropReason refused = Admit(cpu, listener, skb, tcp);
+        if (refused != DropReason.None)
         {
-            cpu.Mib.Inc(Mib.TcpExtTCPMinTTLDrop);
-            Drops.Free(cpu, skb, DropReason.TcpMinTtl);
+            Drops.Free(cpu, skb, refused);
             return;
         }
-        if (TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader tcp) && TryOpenByCookie(cpu, listener, skb, tcp))
+        if (TryOpenByCookie(cpu, listener, skb, tcp))
             return;
         // Listening needs no lock: its queue has its own. Linux: tcp_v4_rcv for TCP_LISTEN.
         Deliver(cpu, listener, skb);
@@ -190,6 +200,13 @@ internal sealed partial class TcpProto
             DropRequest(cpu, request);
             request.Put(cpu);
             return true;
+        }
+        DropReason refused = Signer.Check(cpu, listener.Md5Keys, skb, tcp);
+        if (refused != DropReason.None)
+        {
+            Drops.Free(cpu, skb, refused);
+            request.Put(cpu);
+            return false;
         }
         RequestVerdict verdict = CheckRequest(cpu, request, skb, tcp, out TcpSock? child);
         request.Put(cpu);
@@ -225,7 +242,7 @@ internal sealed partial class TcpProto
             DropReason refused = child.ReceiveInState(cpu, skb);
             if (refused != DropReason.None)
             {
-                Replies.SendReset(cpu, skb);
+                Replies.SendReset(cpu, child, skb);
                 Drops.Free(cpu, skb, refused);
             }
             if (before == TcpState.SynRecv && child.State != before)
@@ -255,7 +272,7 @@ internal sealed partial class TcpProto
         }
         else if (verdict == TimeWaitVerdict.Rst)
         {
-            Replies.SendReset(cpu, skb);
+            Replies.SendReset(cpu, null, skb);
             EndTimeWait(cpu, tw);
         }
         Drops.Free(cpu, skb, DropReason.TcpTimewait);

@@ -16,6 +16,7 @@ internal static class TcpOption
     public const int Info = 11;
     public const int QuickAck = 12;
     public const int Congestion = 13;
+    public const int Md5Sig = 14;
     public const int ThinLinearTimeouts = 16;
     public const int UserTimeout = 18;
     public const int FastOpen = 23;
@@ -24,6 +25,7 @@ internal static class TcpOption
     public const int SaveSyn = 27;
     public const int SavedSyn = 28;
     public const int FastOpenConnect = 30;
+    public const int Md5SigExt = 32;
     public const int FastOpenKey = 33;
     public const int FastOpenNoCookie = 34;
     public const int Inq = 36;

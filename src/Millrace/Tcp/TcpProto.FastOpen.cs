@@ -140,7 +140,7 @@ internal sealed partial class TcpProto
             return verdict == RequestVerdict.Child;
         if (!tcp.Has(TcpFlags.Rst))
         {
-            Replies.SendReset(cpu, skb);
+            Replies.SendReset(cpu, child, skb);
             return false;
         }
         EndFastOpen(cpu, child, reset: true);

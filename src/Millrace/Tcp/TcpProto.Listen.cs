@@ -407,13 +407,14 @@ internal sealed partial class TcpProto
             HasTimestamp = request.HasTimestamps,
             TsVal = (uint)cpu.Now.Milliseconds + request.TsOffset,
             TsEcr = request.TsRecent,
+            Key = request.Listener.Md5Keys?.Find(request.RemoteAddr),
             IfIndex = request.BoundIfIndex,
         });
 
     private RequestVerdict ResetEmbryo(Cpu cpu, TcpRequestSock request, SkBuff skb, TcpFlags flags)
     {
         if ((flags & TcpFlags.Rst) == 0)
-            Replies.SendReset(cpu, skb);
+            Replies.SendReset(cpu, request.Listener, skb);
         if (!DropRequest(cpu, request))
             return RequestVerdict.Stolen;
         cpu.Mib.Inc(Mib.TcpExtEmbryonicRsts);
@@ -482,6 +483,9 @@ internal sealed partial class TcpProto
         var sk = (TcpSock)Allocate(cpu);
         cpu.Trace(Tp.tcp_create_openreq_child, request);
         sk.CopyFromListener(listener);
+        // Of all keys it needs its peer's. Linux: tcp_md5_key_copy.
+        if (listener.Md5Keys?.Find(request.RemoteAddr) is { } key)
+            Rare(sk).Md5Keys = new Md5Keys(key with { Address = request.RemoteAddr, PrefixLength = request.RemoteAddr.IsV4 ? 32 : 128 });
         sk.LocalAddr = sk.SourceAddr = request.LocalAddr;
         sk.RemoteAddr = request.RemoteAddr;
         sk.LocalPort = request.LocalPort;

@@ -25,6 +25,8 @@ internal sealed partial class TcpProto
             return SetFastOpenKey(ref context, sk, value);
         if (value.Length < sizeof(int))
             return Errno.EINVAL;
+        if (option is TcpOption.Md5Sig or TcpOption.Md5SigExt)
+            return SetMd5Key(ref context, sk, option, value);
         int number = BitConverter.ToInt32(value);
         sk.LockSock(ref context);
         Errno error = SetLocked(context.Cpu, sk, option, number);
@@ -288,6 +290,25 @@ internal sealed partial class TcpProto
         FastOpenOf(sk).Keys = keys;
         sk.ReleaseSock(context.Cpu);
         return Errno.OK;
+    }
+
+    // Linux: tcp_v4_parse_md5_keys, tcp_md5_do_add, tcp_md5_do_del.
+    private Errno SetMd5Key(ref TaskContext context, TcpSock sk, int option, ReadOnlySpan<byte> value)
+    {
+        Errno error = Md5Option.Parse(value, sk.Family, option == TcpOption.Md5SigExt, out Md5Key? key);
+        if (error != Errno.OK)
+            return error;
+        sk.LockSock(ref context);
+        Md5Keys keys = sk.Md5Keys ?? new Md5Keys();
+        Md5Keys? changed = key!.Secret.Length > 0 ? keys.With(key) : keys.Without(key);
+        if (changed is null)
+            error = Errno.ENOENT;
+        else if (changed.Count * Md5Key.Memory > Sysctls.OptmemMax)
+            error = Errno.ENOMEM;
+        else
+            Rare(sk).Md5Keys = changed;
+        sk.ReleaseSock(context.Cpu);
+        return error;
     }
 
     // Read once: the bytes are gone then; nothing if there are none. Linux: TCP_SAVED_SYN of do_tcp_getsockopt.

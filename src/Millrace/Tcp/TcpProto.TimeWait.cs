@@ -48,6 +48,7 @@ internal sealed partial class TcpProto
             TsOffset = sk.TsOffset,
             Tos = sk.LastTos,
             Mark = sk.Mark,
+            Key = sk.SigningKey,
         };
         tw.SetState();
         return tw;
@@ -190,6 +191,7 @@ internal sealed partial class TcpProto
             TsEcr = tw.TsRecent,
             Tos = tw.Tos,
             Mark = tw.Mark,
+            Key = tw.Key,
             IfIndex = tw.BoundIfIndex,
         });
 }

@@ -91,6 +91,8 @@ internal sealed partial class TcpProto : Proto
 
     public TcpMetrics Metrics { get; }
 
+    public Md5Signer Signer { get; } = new();
+
     public SmallQueueSoftirq SmallQueues { get; }
 
     public RecoveryPool Recoveries { get; } = new();
@@ -179,7 +181,7 @@ internal sealed partial class TcpProto : Proto
         DropReason refused = sk.ReceiveInState(cpu, skb);
         if (refused == DropReason.None)
             return;
-        Replies.SendReset(cpu, skb);
+        Replies.SendReset(cpu, sk, skb);
         Devices.Drops.Free(cpu, skb, refused);
     }
 

@@ -12,7 +12,8 @@ namespace Millrace.Tcp;
 internal sealed unsafe class TcpReplies(TcpProto tcp)
 {
     /// <summary>Answers a segment with a RST. RFC 9293 §3.5.2. <paramref name="skb"/> is at its TCP header and stays the caller's.</summary>
-    public void SendReset(Cpu cpu, SkBuff skb)
+    /// <param name="sk">Whose segment it was; null for nobody's and a mini-sock's.</param>
+    public void SendReset(Cpu cpu, TcpSock? sk, SkBuff skb)
     {
         if (!TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader header) || header.Has(TcpFlags.Rst))
             return;
@@ -20,30 +21,57 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         // Never to a group or a broadcast.
         if (!tcp.Routes.IsLocal(local))
             return;
+        if (!TryFindKey(cpu, sk, skb, header, out Md5Key? key))
+            return;
         cpu.Trace(Tp.tcp_v4_send_reset);
+        var options = new OutgoingOptions { HasMd5 = key is not null };
         SkBuff reply = cpu.AllocSkb(SkBuff.TransmitHeadroom);
-        byte* p = reply.Put(TcpHeader.MinLength);
+        int headerLength = TcpHeader.MinLength + options.Size;
+        byte* p = reply.Put(headerLength);
         if (header.Has(TcpFlags.Ack))
         {
-            TcpHeader.Write(p, header.DestinationPort, header.SourcePort, header.AckSeq, default, TcpHeader.MinLength, TcpFlags.Rst, 0);
+            TcpHeader.Write(p, header.DestinationPort, header.SourcePort, header.AckSeq, default, headerLength, TcpFlags.Rst, 0);
         }
         else
         {
             int length = skb.Length - header.HeaderLength + (header.Has(TcpFlags.Syn) ? 1 : 0) + (header.Has(TcpFlags.Fin) ? 1 : 0);
-            TcpHeader.Write(p, header.DestinationPort, header.SourcePort, default, header.Seq + length, TcpHeader.MinLength,
+            TcpHeader.Write(p, header.DestinationPort, header.SourcePort, default, header.Seq + length, headerLength,
                 TcpFlags.Rst | TcpFlags.Ack, 0);
         }
+        Sign(cpu, key, local, remote, reply, options.Write(p + TcpHeader.MinLength));
         cpu.Mib.Inc(Mib.TcpOutSegs);
         cpu.Mib.Inc(Mib.TcpOutRsts);
         cpu.Trace(Tp.tcp_send_reset);
         Send(cpu, reply, new ReplyFlow(local, remote) { IfIndex = OutInterface(skb, remote) });
     }
 
+    // The key that a RST is signed with, if any. False: the segment bears a signature that nobody here can vouch for, and gets no RST.
+    // A connection that we have lost all memory of is vouched for by whoever listens on the port that it came from, as on Linux.
+    private bool TryFindKey(Cpu cpu, TcpSock? sk, SkBuff skb, in TcpHeader header, out Md5Key? key)
+    {
+        IpAddr remote = IpHeaders.Source(skb);
+        key = sk?.Md5Keys?.Find(remote);
+        if (!TcpOptions.TryFindSignature(header.Options, out ReadOnlySpan<byte> signature))
+            return false;
+        if (sk is not null || signature.IsEmpty)
+            return true;
+        var flow = new FlowKey(remote, header.SourcePort, IpHeaders.Destination(skb), header.SourcePort, skb.IfIndex);
+        key = (tcp.Listeners.LookUp(cpu, flow) as TcpSock)?.Md5Keys?.Find(remote);
+        return key is not null && tcp.Signer.IsSignedWith(cpu, key, skb, signature);
+    }
+
+    private void Sign(Cpu cpu, Md5Key? key, IpAddr source, IpAddr destination, SkBuff segment, byte* digest)
+    {
+        if (key is not null)
+            tcp.Signer.Compute(cpu, key, source, destination, segment, new Span<byte>(digest, Md5Signer.DigestLength));
+    }
+
     /// <summary>An ACK that a mini-sock or a request sock sends. Linux: tcp_v4_send_ack.</summary>
     public void SendAck(Cpu cpu, in AckReply ack)
     {
         cpu.Trace(Tp.tcp_v4_send_ack);
-        var options = new OutgoingOptions();
+        // Deviates: with timestamps as well, Linux puts the signature behind them here, and before them everywhere else.
+        var options = new OutgoingOptions { HasMd5 = ack.Key is not null };
         if (ack.HasTimestamp)
         {
             options.HasTimestamp = true;
@@ -54,7 +82,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         int headerLength = TcpHeader.MinLength + options.Size;
         byte* p = reply.Put(headerLength);
         TcpHeader.Write(p, ack.LocalPort, ack.RemotePort, ack.Seq, ack.Ack, headerLength, TcpFlags.Ack, ack.Window);
-        options.Write(p + TcpHeader.MinLength);
+        Sign(cpu, ack.Key, ack.Local, ack.Remote, reply, options.Write(p + TcpHeader.MinLength));
         cpu.Mib.Inc(Mib.TcpOutSegs);
         Send(cpu, reply, new ReplyFlow(ack.Local, ack.Remote) { Tos = ack.Tos, IfIndex = ack.IfIndex, Mark = ack.Mark });
     }
@@ -68,7 +96,11 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         cpu.Trace(Tp.tcp_make_synack, request);
         if (request.SynAckSent == Micros.Zero)
             request.SynAckSent = cpu.Now;
-        scoped var options = new OutgoingOptions { Mss = AdvertisedMss(request), SackPermitted = request.HasSack };
+        Md5Key? key = request.Listener.Md5Keys?.Find(request.RemoteAddr);
+        // A signature and timestamps leave no room for SACK blocks. A cookie needs its timestamp.
+        if (key is not null && !request.IsCookie)
+            request.HasTimestamps &= !request.HasSack;
+        scoped var options = new OutgoingOptions { HasMd5 = key is not null, Mss = AdvertisedMss(request), SackPermitted = request.HasSack };
         if (request.HasTimestamps)
         {
             options.HasTimestamp = true;
@@ -92,7 +124,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         TcpFlags flags = TcpFlags.Syn | TcpFlags.Ack | EcnAnswer(request, isRetransmit);
         TcpHeader.Write(p, request.LocalPort, request.RemotePort, request.SndIsn, request.RcvNxt, headerLength, flags,
             (ushort)Math.Min(request.RcvWnd, ushort.MaxValue));
-        options.Write(p + TcpHeader.MinLength);
+        Sign(cpu, key, request.LocalAddr, request.RemoteAddr, reply, options.Write(p + TcpHeader.MinLength));
         cpu.Mib.Inc(Mib.TcpOutSegs);
         TcpSock listener = request.Listener;
         Send(cpu, reply, new ReplyFlow(request.LocalAddr, request.RemoteAddr)
@@ -154,4 +186,6 @@ internal readonly record struct AckReply(IpAddr Local, ushort LocalPort, IpAddr 
     public uint Mark { get; init; }
 
     public int IfIndex { get; init; }
+
+    public Md5Key? Key { get; init; }
 }

@@ -178,9 +178,9 @@ internal sealed partial class TcpSock
     private int ExtraOptionSize()
     {
         if (!IsAccEcn)
-            return SackOptionSize();
+            return SignatureSize + SackOptionSize();
         Span<SeqRange> blocks = stackalloc SeqRange[TcpOptions.MaxSackBlocks];
-        scoped var options = new OutgoingOptions();
+        scoped var options = new OutgoingOptions { HasMd5 = SigningKey is not null };
         AddEstablishedOptions(ref options, blocks);
         return options.Size - (HeaderLength - TcpHeader.MinLength);
     }

@@ -114,7 +114,7 @@ internal sealed partial class TcpSock
     {
         Sysctls sysctls = Tcp.Sysctls;
         options.Mss = AdvertiseMss();
-        if (sysctls.TcpTimestamps != 0)
+        if (sysctls.TcpTimestamps != 0 && !options.HasMd5)
         {
             options.HasTimestamp = true;
             options.TsVal = TimestampOf(new Micros(segment.SentTime != 0 ? segment.SentTime : Time.Value));
@@ -578,7 +578,7 @@ internal sealed partial class TcpSock
             // Nobody is there to read it.
             Tcp.Done(cpu, this, Errno.OK);
             cpu.Mib.Inc(Mib.TcpExtTCPAbortOnData);
-            Tcp.Replies.SendReset(cpu, skb);
+            Tcp.Replies.SendReset(cpu, this, skb);
             Devices.Drops.Free(cpu, skb, DropReason.TcpAbortOnData);
             return Verdict.Consumed;
         }
@@ -620,7 +620,7 @@ internal sealed partial class TcpSock
             {
                 cpu.Mib.Inc(Mib.TcpExtTCPAbortOnData);
                 EndByReset(cpu);
-                Tcp.Replies.SendReset(cpu, skb);
+                Tcp.Replies.SendReset(cpu, this, skb);
                 return DropReason.TcpAbortOnData;
             }
         }

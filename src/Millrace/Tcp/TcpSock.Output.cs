@@ -14,7 +14,8 @@ internal sealed partial class TcpSock
     /// <summary>Bytes of a super-packet at most. Linux: sk_gso_max_size.</summary>
     private const int GsoMaxSize = SkBuff.MaxGsoSize - 320 - 1;
 
-    private const int GsoMaxSegments = 65535;
+    /// <summary>Segments of a super-packet at most; one that is signed is none. Linux: sk_gso_disable.</summary>
+    private int GsoMaxSegments => Md5Keys is null ? 65535 : 1;
 
     /// <summary>Linux: sk_pacing_shift: super-packets hold about a millisecond of the pacing rate.</summary>
     private const int PacingShift = 10;
@@ -52,6 +53,9 @@ internal sealed partial class TcpSock
         return mss - ExtraOptionSize();
     }
 
+    // The signature is not in the header length that the MSS cache allows for.
+    private int SignatureSize => SigningKey is null ? 0 : TcpConstants.Md5OptionLength;
+
     // SACK blocks are not in the header length that the MSS cache allows for.
     private int SackOptionSize()
     {
@@ -66,7 +70,7 @@ internal sealed partial class TcpSock
             if (SackOut is not { } sack)
                 return 0;
             int wanted = sack.Count + (sack.HasDuplicate ? 1 : 0);
-            int room = TcpConstants.MaxOptionSpace - (HeaderLength - TcpHeader.MinLength) - TcpConstants.SackBaseLength;
+            int room = TcpConstants.MaxOptionSpace - (HeaderLength - TcpHeader.MinLength) - SignatureSize - TcpConstants.SackBaseLength;
             return Math.Min(wanted, Math.Max(0, room / TcpConstants.SackPerBlock));
         }
     }
@@ -552,7 +556,8 @@ internal sealed partial class TcpSock
         bool syn = (flags & TcpFlags.Syn) != 0;
         int payload = segment.Length;
         Span<SeqRange> blocks = stackalloc SeqRange[TcpOptions.MaxSackBlocks];
-        scoped var options = new OutgoingOptions();
+        Md5Key? key = SigningKey;
+        scoped var options = new OutgoingOptions { HasMd5 = key is not null };
         if (syn)
             AddSynOptions(segment, ref options);
         else
@@ -568,7 +573,9 @@ internal sealed partial class TcpSock
             window, UrgentPointer(segment, ref flags));
         if ((flags & TcpFlags.Urg) != 0)
             tcp[13] |= (byte)TcpFlags.Urg;
-        options.Write(tcp + TcpHeader.MinLength);
+        byte* digest = options.Write(tcp + TcpHeader.MinLength);
+        if (key is not null)
+            Tcp.Signer.Compute(cpu, key, SourceAddr, RemoteAddr, segment, new Span<byte>(digest, Md5Signer.DigestLength));
         AccEcn?.OnOptionsWritten(options.HasAccEcn, SackOut is { HasDuplicate: true }, Time);
         segment.TransportOffset = segment.Headroom;
         FinishHeader(segment, payload);

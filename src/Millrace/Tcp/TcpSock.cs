@@ -209,6 +209,12 @@ internal sealed partial class TcpSock : InetConnectionSock
     /// <summary>Options and state of few connections; made when first needed.</summary>
     public RareTcpState? Rare;
 
+    /// <summary>TCP_MD5SIG; null if it was never set. May be read without the lock.</summary>
+    public Md5Keys? Md5Keys => Rare?.Md5Keys;
+
+    /// <summary>What segments to the peer are signed with.</summary>
+    public Md5Key? SigningKey => Rare?.Md5Keys?.Find(RemoteAddr);
+
     // ---- Statistics for tcp_info ----
 
     public TcpStatistics Stats;

@@ -27,6 +27,9 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
     public byte RcvWndScale, Tos;
     public uint Mark;
 
+    /// <summary>What its ACKs are signed with. Linux: tw_md5_key.</summary>
+    public Md5Key? Key;
+
     /// <summary>The mini-sock's end has been decided. Guarded by the death row's lock.</summary>
     public bool IsDead;
 

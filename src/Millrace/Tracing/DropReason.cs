@@ -12,6 +12,7 @@ internal enum DropReason : byte
     SocketClose,
     PktTooSmall,
     TcpCsum,
+    TcpAuthHdr,
     TcpMd5NotFound,
     TcpMd5Unexpected,
     TcpMd5Failure,

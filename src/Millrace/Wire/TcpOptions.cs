@@ -88,6 +88,32 @@ internal ref struct TcpOptions
         return o;
     }
 
+    /// <summary>Bytes of the MD5 signature option. RFC 2385 §3.0.</summary>
+    public const int Md5Length = 18;
+
+    /// <summary>
+    /// The MD5 signature; empty if there is none. False: the options are malformed before their last bytes, which are too few for one,
+    /// or there are two. Linux: tcp_do_parse_auth_options.
+    /// </summary>
+    public static bool TryFindSignature(ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> signature)
+    {
+        signature = default;
+        while (bytes.Length >= Md5Length && bytes[0] != (byte)TcpOptionKind.End)
+        {
+            int size = bytes[0] == (byte)TcpOptionKind.Nop ? 1 : bytes[1];
+            if (bytes[0] != (byte)TcpOptionKind.Nop && (size < 2 || size > bytes.Length))
+                return false;
+            if (bytes[0] == (byte)TcpOptionKind.Md5)
+            {
+                if (size != Md5Length || !signature.IsEmpty)
+                    return false;
+                signature = bytes[2..Md5Length];
+            }
+            bytes = bytes[size..];
+        }
+        return true;
+    }
+
     private void Accept(TcpOptionKind kind, ReadOnlySpan<byte> body)
     {
         switch ((int)kind)

@@ -195,7 +195,7 @@ internal static class Opt
 
     public const int NoDelay = 1, MaxSeg = 2, Cork = 3, KeepIdle = 4, KeepIntvl = 5, KeepCnt = 6, SynCnt = 7, Linger2 = 8, DeferAccept = 9,
         WindowClamp = 10, TcpInfo = 11, QuickAck = 12, Congestion = 13, UserTimeout = 18, FastOpen = 23, NotsentLowat = 25,
-        FastOpenConnect = 30, Inq = 36, SaveSyn = 27, SavedSyn = 28, Timestamp = 24;
+        FastOpenConnect = 30, Md5Sig = 14, Md5SigExt = 32, Inq = 36, SaveSyn = 27, SavedSyn = 28, Timestamp = 24;
 
     public const int IpTos = 1, IpTtl = 2, IpMtuDiscover = 10, IpRecvErr = 11, IpMinTtl = 21, Ipv6UnicastHops = 16, Ipv6MinHopCount = 73,
         Ipv6TrafficClass = 67, Ipv6Only = 26;

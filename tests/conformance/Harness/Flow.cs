@@ -45,6 +45,11 @@ internal sealed class Flow
 
     private sealed record Sent(Segment Segment, byte[] Payload, long Time, IpPacket Packet);
 
+    /// <summary>
+    /// What the peer signs its segments with, unless one says <c>nomd5</c>, and what the stack's must be signed with. RFC 2385.
+    /// </summary>
+    public byte[]? Secret { get; set; }
+
     /// <summary>The stack's ISN as it was on the wire.</summary>
     public uint LocalIsn => _localIsn ?? throw new InvalidOperationException("The stack has sent no SYN.");
 
@@ -116,6 +121,9 @@ internal sealed class Flow
             || options.Exists(static o => o.StartsWith("ts ", StringComparison.Ordinal));
         if (_timestamps && !stamped)
             options.InsertRange(0, ["nop", "nop", $"ts val {PeerClock} ecr {_lastTsVal}"]);
+        bool unsigned = options.RemoveAll(static o => o == "nomd5") > 0;
+        if (Secret is not null && !unsigned && !options.Contains("md5"))
+            options.InsertRange(0, ["nop", "nop", "md5"]);
         s.Options = options;
         return s;
     }
@@ -137,7 +145,7 @@ internal sealed class Flow
     {
         var payload = new byte[s.Length];
         Pattern.Fill(payload, s.Seq!.Value + (s.Has('S') ? 1 : 0) - 1);
-        return SegmentCodec.Encode(s, FromPeer, Incoming, payload);
+        return SegmentCodec.Encode(s, FromPeer, Incoming, payload, Secret);
     }
 
     // ---- The stack ----
@@ -284,13 +292,16 @@ internal sealed class Flow
         long next = _localNext;
         Sent sent = Note(_inbox.Dequeue());
         Segment seen = sent.Segment;
-        bool implied(string o) => _timestamps && o.StartsWith("ts ", StringComparison.Ordinal);
+        bool stamp(string o) => _timestamps && o.StartsWith("ts ", StringComparison.Ordinal);
+        bool implied(string o) => stamp(o) || (Secret is not null && o == "md5");
         if (!wanted.Matches(seen, next, implied))
             throw Failure(text + (wanted.Seq is null ? $"   (at {next}:{next + wanted.Length})" : ""), seen.ToString());
-        if (_timestamps && !seen.Has('R') && !seen.Options!.Any(implied))
+        if (_timestamps && !seen.Has('R') && !seen.Options!.Any(stamp))
             throw Failure(text + " with a timestamp", seen.ToString());
         if (!sent.Packet.ChecksumsHold && !_story.Settings.Offload)
             throw Failure(text, "it with a wrong checksum");
+        if (Secret is not null && !Md5Signature.Holds(sent.Packet, Secret))
+            throw Failure(text, "it without the right signature");
         if (!Pattern.Holds(sent.Payload, seen.Seq!.Value + (seen.Has('S') ? 1 : 0) - 1))
             throw Failure(text, "it with other bytes than the application wrote");
     }

@@ -127,8 +127,8 @@ internal sealed partial class Segment
             actual = actual.Where(static o => o is not ("nop" or "eol"));
         if (Options is null)
             actual = actual.Where(o => !implied(o));
-        else if (!wanted.Any(static o => o.StartsWith("ts ", StringComparison.Ordinal)))
-            actual = actual.Where(o => !(implied(o) && o.StartsWith("ts ", StringComparison.Ordinal)));
+        else
+            actual = actual.Where(o => !implied(o) || wanted.Any(w => w[..2] == o[..2]));
         string[] left = [.. actual];
         return left.Length == wanted.Count && left.Zip(wanted).All(static pair => OptionMatches(pair.Second, pair.First));
     }

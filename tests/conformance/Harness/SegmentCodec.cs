@@ -27,7 +27,10 @@ internal static class SegmentCodec
 {
     private const int TcpProtocol = 6;
 
-    public static byte[] Encode(Segment segment, Ends ends, Numbering n, ReadOnlySpan<byte> payload)
+    private static readonly byte[] EmptySignature = [19, 18, .. new byte[16]];
+
+    /// <param name="secret">What an option <c>md5</c> is signed with.</param>
+    public static byte[] Encode(Segment segment, Ends ends, Numbering n, ReadOnlySpan<byte> payload, byte[]? secret = null)
     {
         byte[] options = EncodeOptions(segment.Options ?? [], n);
         var tcp = new byte[20 + options.Length + payload.Length];
@@ -42,6 +45,8 @@ internal static class SegmentCodec
         BinaryPrimitives.WriteUInt16BigEndian(tcp.AsSpan(18), (ushort)(segment.Urgent ?? 0));
         options.CopyTo(tcp, 20);
         payload.CopyTo(tcp.AsSpan(20 + options.Length));
+        if (secret is not null && options.AsSpan().IndexOf(EmptySignature) is >= 0 and var at)
+            Md5Signature.Digest(ends.Source, ends.Destination, tcp, secret).CopyTo(tcp, 20 + at + 2);
         BinaryPrimitives.WriteUInt16BigEndian(tcp.AsSpan(16), IpPacket.TransportChecksum(ends.Source, ends.Destination, TcpProtocol, tcp));
         return IpPacket.Build(ends.Source, ends.Destination, TcpProtocol, tcp,
             trafficClass: (segment.Tos ?? 0) | segment.Ecn, ttl: segment.Ttl ?? 64);
@@ -141,6 +146,8 @@ internal static class SegmentCodec
                 return [254, (byte)(4 + old.Length), 0xf9, 0x89, .. old];
             case "ECN":
                 return EncodeAccEcn(words);
+            case "md5":
+                return EmptySignature;
             case "hex":
                 return Convert.FromHexString(words[1]);
             default:
@@ -205,6 +212,8 @@ internal static class SegmentCodec
             case 8 when o.Length == 10:
                 uint ecr = BinaryPrimitives.ReadUInt32BigEndian(o[6..]);
                 return $"ts val {BinaryPrimitives.ReadUInt32BigEndian(o[2..]) - n.TsVal} ecr {(ecr == 0 ? 0 : ecr - n.TsEcr)}";
+            case 19 when o.Length == 18:
+                return "md5";
             case 34:
                 return o.Length == 2 ? "FO" : $"FO {Hex(o[2..])}";
             case AccEcn0 or AccEcn1 when o.Length % 3 == 2:
