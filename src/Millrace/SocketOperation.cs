@@ -4,6 +4,7 @@ using System.Threading.Tasks;
 using System.Threading.Tasks.Sources;
 using Millrace.Sched;
 using Millrace.Sockets;
+using Millrace.Wire;
 
 namespace Millrace;
 
@@ -57,6 +58,13 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
 
     /// <summary>What the call returns once it is cancelled; EAGAIN is an <see cref="OperationCanceledException"/>.</summary>
     protected virtual SysResult WhenCancelled => Errno.EAGAIN;
+
+    /// <summary>From now on data that lies before <paramref name="seen"/> is no reason to try again; null: all is.</summary>
+    protected void WaitForMoreThan(SeqNumber? seen)
+    {
+        _entry.HasSeen = seen.HasValue;
+        _entry.Seen = seen.GetValueOrDefault();
+    }
 
     /// <summary>
     /// Whether there is something to try again for, asked once the entry stands on the queue: a waker that does not own the socket may

@@ -5,6 +5,7 @@ using System.Threading.Tasks.Sources;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
+using Millrace.Wire;
 
 namespace Millrace;
 
@@ -22,15 +23,34 @@ internal sealed class ReceiveOperation(OperationPool<ReceiveOperation> pool, int
         _buffer = buffer;
         _flags = flags | MessageFlags.DontWait;
         _received = 0;
+        WaitForMoreThan(null);
         short version = Version;
         return Start(ref context, face, socket, forStream, cancel) ? Finished() : new ValueTask<int>(this, version);
     }
 
-    protected override SysResult Attempt(ref TaskContext context, Sock sk)
+    protected override SysResult Attempt(ref TaskContext context, Sock sk) => (_flags & (MessageFlags.WaitAll | MessageFlags.Peek)) switch
     {
-        return (_flags & (MessageFlags.WaitAll | MessageFlags.Peek)) == MessageFlags.WaitAll
-            ? ReceiveAll(ref context, sk)
-            : Receive(ref context, sk, _buffer.Span);
+        MessageFlags.WaitAll => ReceiveAll(ref context, sk),
+        MessageFlags.WaitAll | MessageFlags.Peek => PeekAll(ref context, sk),
+        _ => Receive(ref context, sk, _buffer.Span),
+    };
+
+    // A peek takes nothing: each attempt begins anew, and only what it has not seen yet is a reason for the next.
+    private SysResult PeekAll(ref TaskContext context, Sock sk)
+    {
+        int offset = sk.PeekOffset;
+        SysResult result = Receive(ref context, sk, _buffer.Span);
+        _received = result.IsError ? 0 : result.Value;
+        if (result.IsError || _received == _buffer.Length)
+            return result;
+        sk.PeekOffset = offset;
+        if (!sk.MayPeekMore(_received, out SeqNumber seen))
+        {
+            sk.MovePeekOffset(_received);
+            return result;
+        }
+        WaitForMoreThan(seen);
+        return Errno.EAGAIN;
     }
 
     // What is received stays received: an end or an error that comes later is the next call's. A wake-up brings a part of the whole.

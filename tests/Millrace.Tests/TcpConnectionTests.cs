@@ -1,8 +1,10 @@
 using System;
+using System.Linq;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading;
 using System.Threading.Tasks;
+using Millrace.Tracing;
 
 namespace Millrace.Tests;
 
@@ -90,6 +92,63 @@ public sealed class TcpConnectionTests : IDisposable
         await sender.SendAsync(new byte[4], cancel: Cancel);
         await cancel.CancelAsync();
         Assert.Equal(4, await read);
+        sender.Dispose();
+        reader.Dispose();
+    }
+
+    [Fact]
+    public async Task A_peek_of_all_waits_for_all_and_takes_nothing()
+    {
+        (TcpConnection sender, TcpConnection reader) = await ConnectAsync();
+        var peeked = new byte[10];
+        Task<int> peek = reader.ReceiveAsync(peeked, MessageFlags.Peek | MessageFlags.WaitAll, Cancel).AsTask();
+        for (byte i = 0; i < 10; i++)
+        {
+            Assert.False(peek.IsCompleted);
+            await sender.SendAsync(new[] { i }, cancel: Cancel);
+        }
+        Assert.Equal(10, await peek);
+        Assert.Equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], peeked);
+        var read = new byte[10];
+        Assert.Equal(10, await reader.ReceiveAsync(read, MessageFlags.WaitAll, Cancel));
+        Assert.Equal(peeked, read);
+        sender.Dispose();
+        reader.Dispose();
+    }
+
+    [Fact]
+    public async Task A_peek_of_all_ends_with_what_there_is_at_the_end_the_urgent_byte_or_a_cancellation()
+    {
+        const MessageFlags peekAll = MessageFlags.Peek | MessageFlags.WaitAll;
+        (TcpConnection sender, TcpConnection reader) = await ConnectAsync();
+        using var cancel = new CancellationTokenSource();
+        await sender.SendAsync(new byte[4], cancel: Cancel);
+        Task<int> cancelled = reader.ReceiveAsync(new byte[10], peekAll, cancel.Token).AsTask();
+        await cancel.CancelAsync();
+        Assert.Equal(4, await cancelled);
+        Task<int> marked = reader.ReceiveAsync(new byte[10], peekAll, Cancel).AsTask();
+        await sender.SendAsync(new byte[3], MessageFlags.OutOfBand, Cancel);
+        Assert.Equal(6, await marked);
+        Assert.Equal(6, await reader.ReceiveAsync(new byte[6], MessageFlags.WaitAll, Cancel));
+        Task<int> ended = reader.ReceiveAsync(new byte[10], peekAll, Cancel).AsTask();
+        await sender.SendAsync(new byte[4], cancel: Cancel);
+        sender.Dispose();
+        Assert.Equal(4, await ended);
+        reader.Dispose();
+    }
+
+    [Fact]
+    public async Task Peeks_that_want_more_do_not_wake_each_other()
+    {
+        (TcpConnection sender, TcpConnection reader) = await ConnectAsync();
+        Task<int>[] peeks = [.. Enumerable.Range(0, 3).Select(_ => reader.ReceiveAsync(new byte[10], MessageFlags.Peek | MessageFlags.WaitAll, Cancel).AsTask())];
+        long before = _stack.Cpus.Read(Mib.MillraceAsyncWakeups);
+        await sender.SendAsync(new byte[4], cancel: Cancel);
+        await sender.SendAsync(new byte[6], cancel: Cancel);
+        int[] seen = await Task.WhenAll(peeks);
+        Assert.Equal([10, 10, 10], seen);
+        // Each is woken once for each of the two writes.
+        Assert.InRange(_stack.Cpus.Read(Mib.MillraceAsyncWakeups) - before, 3, 6);
         sender.Dispose();
         reader.Dispose();
     }

@@ -515,6 +515,16 @@ internal abstract class Sock(Proto proto) : SockCommon
             ErrorReport(cpu);
     }
 
+    /// <summary>
+    /// Whether a peek that saw so many bytes, from <see cref="PeekOffset"/> on, may see more when more comes.
+    /// <paramref name="seen"/>: what has come so far.
+    /// </summary>
+    public virtual bool MayPeekMore(int peeked, out SeqNumber seen)
+    {
+        seen = default;
+        return false;
+    }
+
     /// <summary>SO_MAX_PACING_RATE was set: packets are paced from now on.</summary>
     public virtual void OnPacingRequested()
     {

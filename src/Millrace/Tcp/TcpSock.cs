@@ -378,6 +378,14 @@ internal sealed partial class TcpSock : InetConnectionSock
         SeedIpId((ushort)listener.TakeIpIds(1));
     }
 
+    public override bool MayPeekMore(int peeked, out SeqNumber seen)
+    {
+        seen = Rcv.Nxt;
+        bool ended = Error != Errno.OK || (Shutdown & ShutdownMask.Receive) != 0 || State == TcpState.Close;
+        bool atMark = UrgData != 0 && Rcv.Up == Rcv.Copied + Math.Max(PeekOffset, 0) + peeked;
+        return !ended && !atMark;
+    }
+
     private static void LeaveEstablished(Cpu cpu, TcpState previous)
     {
         if (previous is TcpState.Established or TcpState.CloseWait)
