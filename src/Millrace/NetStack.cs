@@ -344,6 +344,7 @@ public sealed partial class NetStack : IDisposable
             Ipv4 = output4,
             Ipv6 = output6,
             Random = random,
+            Stamps = _netRx.Stamps,
             Cookies = new SynCookies(secrets.NextKey(), _host),
         });
         _cpus.Actions[(int)Softirq.NetTx] = tcp.SmallQueues;

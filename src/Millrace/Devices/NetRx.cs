@@ -35,6 +35,8 @@ internal sealed class NetRx : SoftirqAction
         }
     }
 
+    public ReceiveStamps Stamps { get; } = new();
+
     /// <summary>Set when the stack is built; null drops the family.</summary>
     public PacketType? Ipv4 { get; set; }
 
@@ -118,6 +120,7 @@ internal sealed class NetRx : SoftirqAction
     {
         cpu.Trace(Tp.__netif_receive_skb_core, skb.IfIndex);
         skb.NetworkOffset = skb.Headroom;
+        Stamps.Stamp(cpu, skb);
         cpu.TracePacket(Tp.netif_receive_skb, skb, skb.IfIndex, skb.Length);
         PacketType? handler = skb.Protocol switch
         {

@@ -33,9 +33,11 @@ internal static class So
     public const int SndTimeo = 21;
     public const int BindToDevice = 25;
     public const int PeerName = 28;
+    public const int Timestamp = 29;
     public const int AcceptConn = 30;
     public const int SndBufForce = 32;
     public const int RcvBufForce = 33;
+    public const int TimestampNs = 35;
     public const int Mark = 36;
     public const int Timestamping = 37;
     public const int Protocol = 38;
@@ -47,6 +49,9 @@ internal static class So
     public const int Cookie = 57;
     public const int ZeroCopy = 60;
     public const int BindToIfIndex = 62;
+    public const int TimestampNew = 63;
+    public const int TimestampNsNew = 64;
+    public const int TimestampingNew = 65;
     public const int RcvTimeoNew = 66;
     public const int SndTimeoNew = 67;
     public const int BufLock = 72;

@@ -105,8 +105,11 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 sk.Mark = (uint)number;
                 ((InetSock)sk).Route = null;
                 return Errno.OK;
-            case So.Timestamping:
-                return sk.SetTimestamping(cpu, (uint)number);
+            case So.Timestamp or So.TimestampNs or So.TimestampNew or So.TimestampNsNew:
+                SetReceiveStamps(sk, option, on);
+                return Errno.OK;
+            case So.Timestamping or So.TimestampingNew:
+                return SetTimestamping(cpu, sk, option, (uint)number);
             case So.MaxPacingRate:
                 sk.MaxPacingRate = value.Length == sizeof(ulong)
                     ? BitConverter.ToUInt64(value)
@@ -151,6 +154,11 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 return PutTimeout(ref value, sk.ReceiveTimeout);
             case So.SndTimeo or So.SndTimeoNew:
                 return PutTimeout(ref value, sk.SendTimeout);
+            case So.Timestamping or So.TimestampingNew:
+                // struct so_timestamping; the new one tells only what was set through it.
+                bool told = option == So.Timestamping || sk.Has(SockFlags.NewStamps);
+                Span<uint> stamping = [told ? sk.Timestamping : 0, 0];
+                return OptionValue.Put(ref value, System.Runtime.InteropServices.MemoryMarshal.AsBytes(stamping));
             case So.MaxPacingRate:
                 return value.Length >= sizeof(ulong)
                     ? OptionValue.Put(ref value, BitConverter.GetBytes(sk.MaxPacingRate))
@@ -232,8 +240,17 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
             case So.Mark:
                 number = (int)sk.Mark;
                 break;
-            case So.Timestamping:
-                number = (int)sk.Timestamping;
+            case So.Timestamp:
+                number = Flag((sk.Flags & StampKind) == SockFlags.ReceiveStamp);
+                break;
+            case So.TimestampNs:
+                number = Flag((sk.Flags & (StampKind & ~SockFlags.ReceiveStamp)) == SockFlags.ReceiveStampNs);
+                break;
+            case So.TimestampNew:
+                number = Flag((sk.Flags & (StampKind & ~SockFlags.ReceiveStampNs)) == (SockFlags.ReceiveStamp | SockFlags.NewStamps));
+                break;
+            case So.TimestampNsNew:
+                number = Flag((sk.Flags & (StampKind & ~SockFlags.ReceiveStamp)) == (SockFlags.ReceiveStampNs | SockFlags.NewStamps));
                 break;
             case So.PeekOff:
                 number = sk.PeekOffset;
@@ -254,6 +271,28 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 error = Errno.ENOPROTOOPT;
                 break;
         }
+        return error;
+    }
+
+    private const SockFlags StampKind = SockFlags.ReceiveStamp | SockFlags.ReceiveStampNs | SockFlags.NewStamps;
+
+    // Packets are stamped on even if the option goes off again. Linux: __sock_set_timestamps.
+    private static void SetReceiveStamps(Sock sk, int option, bool on)
+    {
+        bool nanoseconds = option is So.TimestampNs or So.TimestampNsNew;
+        sk.Set(SockFlags.ReceiveStamp, on);
+        sk.Set(SockFlags.ReceiveStampNs, on && nanoseconds);
+        if (!on)
+            return;
+        sk.Set(SockFlags.NewStamps, option is So.TimestampNew or So.TimestampNsNew);
+        sk.DemandStamps(SockFlags.DemandsStamps, on: true);
+    }
+
+    private static Errno SetTimestamping(Cpu cpu, Sock sk, int option, uint flags)
+    {
+        Errno error = sk.SetTimestamping(cpu, flags);
+        if (error == Errno.OK)
+            sk.Set(SockFlags.NewStamps, option == So.TimestampingNew);
         return error;
     }
 

@@ -38,6 +38,9 @@ internal sealed class ErrorNotice
     /// <summary>For timestamps: microseconds on the host's clock.</summary>
     public long Time { get; init; }
 
+    /// <summary>The payload is no packet, but the connection's numbers. Linux: opt_stats.</summary>
+    public bool IsStats { get; init; }
+
     /// <summary>Bytes of the packet that the notice is about.</summary>
     public byte[] Payload { get; init; } = [];
 

@@ -1,5 +1,6 @@
 using System;
 using Millrace.Buffers;
+using Millrace.Devices;
 using Millrace.Sched;
 
 namespace Millrace.Sockets;
@@ -19,6 +20,9 @@ internal abstract class Proto
 
     /// <summary>The memory that all socks of the protocol share.</summary>
     public abstract ProtoMemory Memory { get; }
+
+    /// <summary>Who notes when packets come.</summary>
+    public abstract ReceiveStamps Stamps { get; }
 
     /// <summary>A sock of the protocol, with one reference. Linux: sk_prot_alloc.</summary>
     public abstract Sock Allocate(Cpu cpu);

@@ -32,6 +32,18 @@ internal enum SockFlags
 
     /// <summary>SO_DONTROUTE. Linux: SOCK_LOCALROUTE.</summary>
     LocalRoute = 1 << 12,
+
+    /// <summary>SO_TIMESTAMP or SO_TIMESTAMPNS; the latter. Linux: SOCK_RCVTSTAMP, SOCK_RCVTSTAMPNS.</summary>
+    ReceiveStamp = 1 << 13,
+    ReceiveStampNs = 1 << 14,
+
+    /// <summary>Times are told in the messages of 64 bits on all machines. Linux: SOCK_TSTAMP_NEW.</summary>
+    NewStamps = 1 << 15,
+
+    /// <summary>Why the sock has packets stamped. Linux: SOCK_TIMESTAMP, SOCK_TIMESTAMPING_RX_SOFTWARE.</summary>
+    DemandsStamps = 1 << 16,
+    DemandsSoftwareStamps = 1 << 17,
+    AnyStampDemand = DemandsStamps | DemandsSoftwareStamps,
 }
 
 /// <summary>
@@ -480,18 +492,32 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>What notices' keys count from. Linux: sk_tskey.</summary>
     protected uint TimestampBase;
 
-    /// <summary>Sets <see cref="Timestamping"/>; EOPNOTSUPP for times that nobody takes here: hardware's and those of received packets.</summary>
+    /// <summary>Sets <see cref="Timestamping"/>.</summary>
     public virtual Errno SetTimestamping(Cpu cpu, uint flags) => flags == 0 ? Errno.OK : Errno.EOPNOTSUPP;
+
+    /// <summary>Sets a reason to have packets stamped, or takes it back. Linux: sock_enable_timestamp, sock_disable_timestamp.</summary>
+    public void DemandStamps(SockFlags reason, bool on)
+    {
+        bool before = Has(SockFlags.AnyStampDemand);
+        Set(reason, on);
+        if (Has(SockFlags.AnyStampDemand) != before)
+            Proto.Stamps.Demand(before ? -1 : 1);
+    }
+
+    /// <summary>The numbers that go with a transmit timestamp instead of the packet. Linux: SOF_TIMESTAMPING_OPT_STATS.</summary>
+    protected virtual byte[] TransmitStatsOf(Cpu cpu, SkBuff skb) => [];
 
     // Linux: __skb_tstamp_tx, __skb_complete_tx_timestamp.
     internal override void OnTransmitStamp(SkBuff skb, TransmitStamps place, BufferCache cache)
     {
         var cpu = (Cpu)cache;
         uint flags = Timestamping;
-        if ((flags & TimestampFlags.Transmit) == 0)
-            return;
         byte[] payload = [];
-        if ((flags & TimestampFlags.TimeOnly) == 0)
+        if ((flags & TimestampFlags.Stats) != 0)
+        {
+            payload = TransmitStatsOf(cpu, skb);
+        }
+        else if ((flags & TimestampFlags.TimeOnly) == 0)
         {
             payload = new byte[skb.Length];
             skb.CopyTo(0, payload);
@@ -504,6 +530,7 @@ internal abstract class Sock(Proto proto) : SockCommon
             Data = (flags & TimestampFlags.Id) != 0 ? skb.StampKey - TimestampBase : 0,
             Time = cpu.Now.Value,
             Payload = payload,
+            IsStats = (flags & TimestampFlags.Stats) != 0,
         });
     }
 
@@ -538,5 +565,9 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>SO_COOKIE; 0 until somebody asks. Linux: sk_cookie.</summary>
     public long Cookie;
 
-    protected override void OnLastPut(Cpu cpu) => Proto.Free(cpu, this);
+    protected override void OnLastPut(Cpu cpu)
+    {
+        DemandStamps(SockFlags.AnyStampDemand, on: false);
+        Proto.Free(cpu, this);
+    }
 }

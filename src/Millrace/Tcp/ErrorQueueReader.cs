@@ -12,9 +12,6 @@ internal static class ErrorQueueReader
     /// <summary>Size of struct sock_extended_err.</summary>
     private const int ExtendedErrorLength = 16;
 
-    /// <summary>SCM_TIMESTAMPING: three times, of which the first is the software's.</summary>
-    private const int ScmTimestamping = 37, ScmTimestampingLength = 48;
-
     public static SysResult Receive(Sched.Host host, Sock sk, ref MsgHdr message)
     {
         ErrorNotice? notice = sk.ErrorQueue?.Take();
@@ -24,8 +21,7 @@ internal static class ErrorQueueReader
         if (copied < notice.Payload.Length)
             message.OutFlags |= MessageFlags.Truncate;
         message.Iter.CopyToUser(notice.Payload.AsSpan(0, copied));
-        if (notice.Origin == ErrorOrigin.Timestamping && (sk.Timestamping & TimestampFlags.Report) != 0)
-            PutTime(host, notice, ref message);
+        StampControl.PutNotice(host, sk, notice, ref message);
         bool v6 = sk.Family == Af.Inet6;
         Span<byte> control = stackalloc byte[ExtendedErrorLength + SockAddr.Inet6Length];
         control.Clear();
@@ -41,16 +37,5 @@ internal static class ErrorQueueReader
         message.PutControl(v6 ? SocketLevel.Ipv6 : SocketLevel.Ip, v6 ? Ipv6RecvErr : IpRecvErr, control[..(ExtendedErrorLength + offender)]);
         message.OutFlags |= MessageFlags.ErrorQueue;
         return copied;
-    }
-
-    // Linux: __sock_recv_timestamp.
-    private static void PutTime(Sched.Host host, ErrorNotice notice, ref MsgHdr message)
-    {
-        long nanoseconds = (host.Epoch - DateTimeOffset.UnixEpoch).Ticks * 100 + notice.Time * 1000;
-        Span<byte> times = stackalloc byte[ScmTimestampingLength];
-        times.Clear();
-        BitConverter.TryWriteBytes(times, nanoseconds / 1_000_000_000);
-        BitConverter.TryWriteBytes(times[8..], nanoseconds % 1_000_000_000);
-        message.PutControl(SocketLevel.Socket, ScmTimestamping, times);
     }
 }

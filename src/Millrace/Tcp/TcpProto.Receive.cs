@@ -1,5 +1,6 @@
 using System;
 using Millrace.Buffers;
+using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
@@ -43,7 +44,11 @@ internal sealed partial class TcpProto
         // Whoever leaves something behind lets the next reader have it.
         if (sk.Rcv.Nxt != sk.Rcv.Copied)
             sk.HandOver(context.Cpu, sk.Rcv.Nxt);
-        if (sk.Rare is { ReportInq: true } && !result.IsError)
+        if (result.IsError)
+            return result;
+        if (read.Stamp != 0)
+            StampControl.PutReceived(context.Cpu.Host, sk, read.Stamp, ref message);
+        if (sk.Rare is { ReportInq: true })
             ReportInq(sk, ref message);
         return result;
     }
@@ -60,6 +65,9 @@ internal sealed partial class TcpProto
         public int Copied;
         public long Left;
         public int UrgentHole;
+
+        /// <summary>When the last buffer came that bytes were taken from; 0 if nobody noted it. Linux: tss.</summary>
+        public long Stamp;
 
         public Reading(Cpu cpu, TcpSock sk, ref MsgHdr message)
         {
@@ -180,6 +188,8 @@ internal sealed partial class TcpProto
             sk.UrgData = 0;
             sk.CheckFastPath();
         }
+        if (skb.Time != 0)
+            read.Stamp = skb.Time;
         if (used + offset < skb.Length)
             return false;
         if ((skb.Tcp.Flags & TcpFlags.Fin) != 0)
@@ -338,7 +348,7 @@ internal sealed partial class TcpProto
         else if (inq > 0 && sk.Has(SockFlags.Done) && (sk.Shutdown & ShutdownMask.Receive) != 0 && sk.ReceiveQueue.Last is { } last
             && (last.Tcp.Flags & TcpFlags.Fin) != 0)
             inq--;
-        message.PutControl(Inet.SocketLevel.Tcp, ControlInq, BitConverter.GetBytes(inq));
+        message.PutControl(SocketLevel.Tcp, ControlInq, BitConverter.GetBytes(inq));
     }
 
     // Linux: tcp_poll. No lock: what is read may be old by a moment, and the wake-up follows.

@@ -58,6 +58,9 @@ internal sealed partial class TcpProto
         }
         if (error == Errno.OK && sk.State is not (TcpState.Established or TcpState.CloseWait) && !sk.IsPassiveFastOpen)
             error = WaitForConnect(ref context, sk, deadline);
+        uint timestamping = sk.Timestamping;
+        if (error == Errno.OK && !message.Control.IsEmpty)
+            error = SendControl.Read(sk, message.Control, ref timestamping);
         if (error == Errno.OK)
             error = Fill(ref context, sk, ref message, deadline, notice, ref copied);
         Cpu cpu = context.Cpu;
@@ -65,7 +68,7 @@ internal sealed partial class TcpProto
             RemoveEmptyTail(cpu, sk);
         if (copied > 0)
         {
-            sk.RequestStamps();
+            sk.RequestStamps(timestamping);
             Push(cpu, sk, message.Flags, sk.SendMss(message.Has(MessageFlags.OutOfBand), out int goal), sk.Nagle, goal);
             notice?.Release(cpu);
             return copied + inSyn;

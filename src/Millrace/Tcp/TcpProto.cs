@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using System.Threading;
 using Millrace.Buffers;
+using Millrace.Devices;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
@@ -35,6 +36,8 @@ internal sealed record TcpCollaborators
     public required AfOps Ipv6 { get; init; }
 
     public required Prng Random { get; init; }
+
+    public required ReceiveStamps Stamps { get; init; }
 }
 
 /// <summary>
@@ -66,6 +69,8 @@ internal sealed partial class TcpProto : Proto
     public override int Number => IpProtocol.Tcp;
 
     public override ProtoMemory Memory { get; }
+
+    public override ReceiveStamps Stamps => _with.Stamps;
 
     public Sysctls Sysctls => _with.Sysctls;
 

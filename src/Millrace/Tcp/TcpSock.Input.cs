@@ -518,7 +518,8 @@ internal sealed partial class TcpSock
         to.Tcp.EndSeq = from.Tcp.EndSeq;
         to.Tcp.AckSeq = from.Tcp.AckSeq;
         to.Tcp.Flags |= from.Tcp.Flags;
-        to.Time = from.Time;
+        if (from.Time != 0)
+            to.Time = from.Time;
         return true;
     }
 

@@ -88,8 +88,8 @@ internal sealed partial class TcpSock
     // Linux: sock_set_timestamping.
     public override Errno SetTimestamping(Cpu cpu, uint flags)
     {
-        if ((flags & ~TimestampFlags.Known) != 0)
-            return Errno.EOPNOTSUPP;
+        if ((flags & ~TimestampFlags.All) != 0)
+            return Errno.EINVAL;
         if ((flags & (TimestampFlags.Id | TimestampFlags.IdFromWritten)) == TimestampFlags.IdFromWritten)
             return Errno.EINVAL;
         if ((flags & TimestampFlags.Id) != 0 && (Timestamping & TimestampFlags.Id) == 0)
@@ -98,14 +98,21 @@ internal sealed partial class TcpSock
                 return Errno.EINVAL;
             TimestampBase = ((flags & TimestampFlags.IdFromWritten) != 0 ? Snd.Written : Snd.Una).Value;
         }
+        if ((flags & (TimestampFlags.Stats | TimestampFlags.TimeOnly)) == TimestampFlags.Stats)
+            return Errno.EINVAL;
+        // No device here has a clock of its own. Linux: sock_timestamping_bind_phc.
+        if ((flags & TimestampFlags.BindPhc) != 0)
+            return BoundIfIndex == 0 ? Errno.EOPNOTSUPP : Errno.EINVAL;
         Timestamping = flags;
+        DemandStamps(SockFlags.DemandsSoftwareStamps, (flags & TimestampFlags.ReceiveSoftware) != 0);
         return Errno.OK;
     }
 
+    protected override byte[] TransmitStatsOf(Cpu cpu, SkBuff skb) => TransmitStats.Write(cpu, this, skb);
+
     /// <summary>The last byte that was written is the one whose times are wanted. Linux: tcp_tx_timestamp.</summary>
-    public void RequestStamps()
+    public void RequestStamps(uint flags)
     {
-        uint flags = Timestamping;
         if ((flags & TimestampFlags.Transmit) == 0 || WriteQueue.Last is not { } skb)
             return;
         if ((flags & TimestampFlags.Queued) != 0)

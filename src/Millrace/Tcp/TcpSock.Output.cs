@@ -524,6 +524,7 @@ internal sealed partial class TcpSock
         segment.Tcp = skb.Tcp;
         segment.TrueSize = skb.TrueSize;
         (segment.Stamps, segment.StampKey) = (skb.Stamps, skb.StampKey);
+        segment.SentTime = skb.SentTime;
         segment.Time = IsPaced ? LastWireTime.Value : 0;
         if (skb.ZeroCopy is { } notice)
         {

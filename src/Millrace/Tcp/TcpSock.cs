@@ -344,7 +344,9 @@ internal sealed partial class TcpSock : InetConnectionSock
         Credentials = listener.Credentials;
         ReceiveBuffer = listener.ReceiveBuffer;
         SendBuffer = listener.SendBuffer;
-        Flags = listener.Flags & ~(SockFlags.Dead | SockFlags.Done | SockFlags.NoSpace);
+        Flags = listener.Flags & ~(SockFlags.Dead | SockFlags.Done | SockFlags.NoSpace | SockFlags.AnyStampDemand);
+        DemandStamps(listener.Flags & SockFlags.AnyStampDemand, on: true);
+        Timestamping = listener.Timestamping;
         ReuseAddr = listener.ReuseAddr;
         ReusePort = listener.ReusePort;
         ReceiveTimeout = listener.ReceiveTimeout;

@@ -24,6 +24,9 @@ public sealed partial class DropReasonTests
     private static readonly IPEndPoint s_listener = new(ScriptedHost.Address, 7001), s_looped = new(IPAddress.Loopback, 7);
     private static readonly byte[] s_mss = Segment.MssOption(1460), s_sack = [.. s_mss, .. Segment.SackPermittedOption];
 
+    // No digest of anything.
+    private static readonly byte[] s_signature = [1, 1, 19, 18, .. new byte[16]];
+
     private static readonly Dictionary<DropReason, Action<ScriptedHost>> s_stories = new()
     {
         // ---- Below TCP ----
@@ -121,6 +124,28 @@ public sealed partial class DropReasonTests
             peer.Take();
             peer.Fin();
             peer.Send(peer.Make(TcpFlags.Ack));
+        },
+
+        // ---- Signatures ----
+        [DropReason.TcpMd5Unexpected] = host =>
+        {
+            ScriptedPeer peer = Open(host);
+            peer.Send(peer.Make(TcpFlags.Ack, 1) with { Options = s_signature });
+        },
+        [DropReason.TcpAuthHdr] = host =>
+        {
+            ScriptedPeer peer = Open(host);
+            peer.Send(peer.Make(TcpFlags.Ack, 1) with { Options = [.. s_signature, .. s_signature] });
+        },
+        [DropReason.TcpMd5NotFound] = host =>
+        {
+            ScriptedPeer peer = OpenThenKeyed(host);
+            peer.Data(1);
+        },
+        [DropReason.TcpMd5Failure] = host =>
+        {
+            ScriptedPeer peer = OpenThenKeyed(host);
+            peer.Send(peer.Make(TcpFlags.Ack, 1) with { Options = s_signature });
         },
 
         // ---- On a connection ----
@@ -326,6 +351,19 @@ public sealed partial class DropReasonTests
 
     private static ScriptedPeer Open(ScriptedHost host, byte[]? options = null, uint? timestamp = null) =>
         ScriptedPeer.Opens(host, options ?? s_mss, timestamp: timestamp);
+
+    // A connection that has a key for its peer from now on.
+    private static ScriptedPeer OpenThenKeyed(ScriptedHost host)
+    {
+        const int tcp = 6, md5Sig = 14, size = 216, lengthAt = 130;
+        ScriptedPeer peer = Open(host);
+        var key = new byte[size];
+        key[0] = 2;
+        ScriptedHost.PeerAddress.GetAddressBytes().CopyTo(key, 4);
+        key[lengthAt] = 1;
+        Assert.Equal(0, host.Process.SetSockOpt(peer.Fd, tcp, md5Sig, key).Value);
+        return peer;
+    }
 
     // An IPv6 packet with one extension header and nothing behind it.
     private static void SendV6(ScriptedHost host, byte nextHeader, byte[] extension)

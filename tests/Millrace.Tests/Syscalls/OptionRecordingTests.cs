@@ -18,7 +18,6 @@ public sealed class OptionRecordingTests
     // Options of which not every value that Linux takes can be set here: name, and what those return.
     private static readonly Dictionary<string, Errno> s_refused = new()
     {
-        ["SO_TIMESTAMPING"] = Errno.EOPNOTSUPP, // Only what is sent is stamped.
         ["IPV6_MTU"] = Errno.ENOPROTOOPT, // There it is kept for datagrams; a stream takes no notice.
     };
 

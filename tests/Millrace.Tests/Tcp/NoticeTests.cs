@@ -101,11 +101,4 @@ public sealed unsafe class NoticeTests : IDisposable
         Assert.Equal(
             [(OriginTimestamping, (byte)0, 1u, 9u), (OriginTimestamping, (byte)0, 0u, 9u), (OriginTimestamping, (byte)0, 2u, 9u)], Notices());
     }
-
-    [Fact]
-    public void Times_that_nobody_takes_are_refused()
-    {
-        const int hardware = 1 << 6;
-        Assert.Equal(Errno.EOPNOTSUPP, _pair.Process.SetSockOpt(_client, SolSocket, SoTimestamping, hardware).Error);
-    }
 }

@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Generic;
+using System.Linq;
 using System.Net;
 
 namespace Millrace.Conformance;
@@ -59,22 +61,56 @@ internal sealed class App(Story story, int fd)
     }
 
     /// <summary>Reads the error queue: the struct sock_extended_err of its first notice, or null.</summary>
-    public byte[]? TryReadError()
+    public byte[]? TryReadError() => TryReadNotice()?.ExtendedError;
+
+    /// <summary>Reads the error queue: struct sock_extended_err and the address behind it, and the other control messages; null if it is empty.</summary>
+    public Notice? TryReadNotice()
     {
-        const int header = 16, alignment = 8, extendedError = 16, ipRecvErr = 11, ipv6RecvErr = 25;
-        var control = new byte[256];
-        SysResult result = story.Backend.RecvMsg(fd, [], MessageFlags.ErrorQueue, control, out int length, out _);
+        const int extendedError = 16, ipRecvErr = 11, ipv6RecvErr = 25;
+        var bytes = new byte[2048];
+        var control = new byte[1024];
+        SysResult result = story.Backend.RecvMsg(fd, bytes, MessageFlags.ErrorQueue, control, out int length, out _);
         if (result.IsError)
             return null;
-        for (int at = 0; at + header <= length;)
+        List<ControlMessage> messages = ReadControl(control.AsSpan(0, length));
+        ControlMessage error = messages.Find(static m => m is { Level: Opt.Ip, Type: ipRecvErr } or { Level: Opt.Ipv6, Type: ipv6RecvErr })!;
+        messages.Remove(error);
+        return new Notice(error.Data[..extendedError], error.Data[extendedError..], messages, bytes[..result.Value]);
+    }
+
+    /// <summary>Reads up to <paramref name="room"/> bytes, with control data.</summary>
+    public (SysResult Read, IReadOnlyList<ControlMessage> Control) ReadWithControl(int room, MessageFlags flags = MessageFlags.None)
+    {
+        var control = new byte[512];
+        SysResult result = story.Backend.RecvMsg(fd, new byte[room], flags, control, out int length, out _);
+        if ((flags & MessageFlags.Peek) == 0)
+            _read += Math.Max(result.Value, 0);
+        return (result, ReadControl(control.AsSpan(0, length)));
+    }
+
+    /// <summary>Writes <paramref name="count"/> bytes with control data.</summary>
+    public SysResult WriteWithControl(int count, params ControlMessage[] control)
+    {
+        var bytes = new byte[count];
+        Pattern.Fill(bytes, _written);
+        SysResult result = story.Backend.SendMsg(fd, bytes, MessageFlags.None, control.SelectMany(static m => m.Encode()).ToArray());
+        _written += Math.Max(result.Value, 0);
+        story.Ladder.App(story.Backend.Now, $"sendmsg({count}) = {result}");
+        story.Backend.Settle();
+        return result;
+    }
+
+    private static List<ControlMessage> ReadControl(ReadOnlySpan<byte> control)
+    {
+        const int header = ControlMessage.HeaderLength, alignment = 8;
+        var messages = new List<ControlMessage>();
+        while (control.Length >= header)
         {
-            int size = (int)BitConverter.ToInt64(control, at);
-            int type = BitConverter.ToInt32(control, at + 12), level = BitConverter.ToInt32(control, at + 8);
-            if (level == Opt.Ip && type == ipRecvErr || level == Opt.Ipv6 && type == ipv6RecvErr)
-                return control[(at + header)..(at + header + extendedError)];
-            at += (size + alignment - 1) / alignment * alignment;
+            int size = (int)BitConverter.ToInt64(control);
+            messages.Add(new ControlMessage(BitConverter.ToInt32(control[8..]), BitConverter.ToInt32(control[12..]), control[header..size].ToArray()));
+            control = control[Math.Min((size + alignment - 1) / alignment * alignment, control.Length)..];
         }
-        return null;
+        return messages;
     }
 
     /// <summary>Reads with control data: the bytes that were read, and TCP_CM_INQ's count of those that are left; −1 without it.</summary>
@@ -177,6 +213,25 @@ internal sealed class App(Story story, int fd)
     private static string Named(MessageFlags flags) => flags == MessageFlags.None ? "" : $", {flags}";
 }
 
+/// <summary>One message of control data. Linux: cmsghdr.</summary>
+internal sealed record ControlMessage(int Level, int Type, byte[] Data)
+{
+    public const int HeaderLength = 16;
+
+    public byte[] Encode()
+    {
+        var bytes = new byte[HeaderLength + (Data.Length + 7) / 8 * 8];
+        BitConverter.TryWriteBytes(bytes, (long)HeaderLength + Data.Length);
+        BitConverter.TryWriteBytes(bytes.AsSpan(8), Level);
+        BitConverter.TryWriteBytes(bytes.AsSpan(12), Type);
+        Data.CopyTo(bytes, HeaderLength);
+        return bytes;
+    }
+}
+
+/// <summary>What the error queue told.</summary>
+internal sealed record Notice(byte[] ExtendedError, byte[] Offender, IReadOnlyList<ControlMessage> Others, byte[] Payload);
+
 /// <summary>Linux's SHUT_*.</summary>
 internal enum Shut
 {
@@ -191,7 +246,7 @@ internal static class Opt
     public const int Socket = 1, Ip = 0, Ipv6 = 41, Tcp = 6;
 
     public const int Error = 4, SndBuf = 7, RcvBuf = 8, KeepAlive = 9, OobInline = 10, Priority = 12, Linger = 13, ReusePort = 15, ReuseAddr = 2,
-        RcvLowat = 18, Timestamping = 37, MaxPacingRate = 47, ZeroCopy = 60, MemInfo = 55;
+        RcvLowat = 18, Timestamping = 37, MaxPacingRate = 47, Mark = 36, ZeroCopy = 60, MemInfo = 55;
 
     public const int NoDelay = 1, MaxSeg = 2, Cork = 3, KeepIdle = 4, KeepIntvl = 5, KeepCnt = 6, SynCnt = 7, Linger2 = 8, DeferAccept = 9,
         WindowClamp = 10, TcpInfo = 11, QuickAck = 12, Congestion = 13, UserTimeout = 18, FastOpen = 23, NotsentLowat = 25,

@@ -68,6 +68,9 @@ internal abstract class Backend : IDisposable
     public abstract SysResult RecvMsg(int fd, Span<byte> buffer, MessageFlags flags, Span<byte> control, out int controlLength,
         out MessageFlags outFlags);
 
+    /// <summary>Sends with control data.</summary>
+    public abstract SysResult SendMsg(int fd, ReadOnlySpan<byte> data, MessageFlags flags, Span<byte> control);
+
     public abstract SysResult Shutdown(int fd, int how);
 
     public abstract SysResult Close(int fd);

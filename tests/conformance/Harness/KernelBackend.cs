@@ -184,6 +184,17 @@ internal sealed partial class KernelBackend : Backend
         }
     }
 
+    public override unsafe SysResult SendMsg(int fd, ReadOnlySpan<byte> data, MessageFlags flags, Span<byte> control)
+    {
+        fixed (byte* b = data, c = control)
+        {
+            nint* piece = stackalloc nint[2];
+            (piece[0], piece[1]) = ((nint)b, data.Length);
+            Native.MsgHdr header = new() { Pieces = (nint)piece, PieceCount = 1, Control = (nint)c, ControlLength = control.Length };
+            return Result((int)Native.sendmsg(fd, ref header, (int)flags));
+        }
+    }
+
     public override SysResult Shutdown(int fd, int how) => Result(Native.shutdown(fd, how));
 
     public override SysResult Close(int fd)
@@ -316,6 +327,9 @@ internal sealed partial class KernelBackend : Backend
 
         [LibraryImport(C, SetLastError = true)]
         internal static partial nint recvmsg(int fd, ref MsgHdr header, int flags);
+
+        [LibraryImport(C, SetLastError = true)]
+        internal static partial nint sendmsg(int fd, ref MsgHdr header, int flags);
 
         [LibraryImport(C, SetLastError = true)]
         internal static partial int shutdown(int fd, int how);

@@ -102,6 +102,15 @@ internal sealed class MillraceBackend : Backend
         }
     }
 
+    public override unsafe SysResult SendMsg(int fd, ReadOnlySpan<byte> data, MessageFlags flags, Span<byte> control)
+    {
+        fixed (byte* p = data)
+        {
+            ReadOnlySpan<IoVec> pieces = [new IoVec((nint)p, data.Length)];
+            return _process.SendMsg(fd, new MessageHeader { Pieces = pieces, Control = control }, flags);
+        }
+    }
+
     public override SysResult Shutdown(int fd, int how) => _process.Shutdown(fd, how);
 
     public override SysResult Close(int fd) => _process.Close(fd);
