@@ -3,7 +3,6 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Threading;
 using Millrace.Buffers;
-using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Tracing;
 using Millrace.Wire;

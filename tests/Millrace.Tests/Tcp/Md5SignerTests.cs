@@ -2,7 +2,6 @@ using System;
 using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Tcp;
-using Millrace.Tests.Support;
 using Millrace.Wire;
 
 namespace Millrace.Tests.Tcp;
