@@ -31,19 +31,19 @@ internal ref struct TransmitStats
         stats.Put(6, sk.PacingRate);
         stats.Put(7, BitConverter.ToUInt64(info[160..]));
         stats.Put(8, sk.Cc.Cwnd);
-        stats.Put(9, (uint)sk.Reordering);
+        stats.Put(9, BitConverter.ToUInt32(info[88..]));
         stats.Put(10, sk.MinRttUs);
         stats.Put(11, sk.Retransmits);
-        stats.Put(12, (byte)(sk.RateAppLimited ? 1 : 0));
+        stats.Put(12, (byte)(info[7] & 1));
         stats.Put(15, sk.Cc.Ssthresh);
-        stats.Put(16, sk.Delivered);
-        stats.Put(17, sk.DeliveredCe);
+        stats.Put(16, BitConverter.ToUInt32(info[192..]));
+        stats.Put(17, BitConverter.ToUInt32(info[196..]));
         stats.Put(13, (uint)(sk.Snd.Written - sk.Snd.Una));
         stats.Put(14, (byte)sk.CaState);
         stats.Put(18, sk.Stats.BytesSent);
         stats.Put(19, sk.Stats.BytesRetransmitted);
         stats.Put(20, sk.Stats.DsackDuplicates);
-        stats.Put(21, (uint)sk.ReorderingSeen);
+        stats.Put(21, BitConverter.ToUInt32(info[220..]));
         stats.Put(22, sk.Rtt.Srtt8 >> 3);
         // Flows are not hashed anew after a timeout: there is one path.
         stats.Put(23, (ushort)0);
