@@ -55,4 +55,18 @@ internal static unsafe class IpHeaders
         uint pseudo = Checksum.PseudoHeader(Source(skb), Destination(skb), protocol, skb.Length);
         return Checksum.Fold(skb.Sum(0, pseudo)) == 0xffff;
     }
+
+    /// <summary>
+    /// What names the packet's flow, one run of bytes in both families: the addresses, and the ports of TCP or UDP if the network header
+    /// has no options and the packet is whole. The transport's first bytes are linear.
+    /// </summary>
+    public static ReadOnlySpan<byte> FlowTuple(SkBuff skb)
+    {
+        byte* ip = skb.NetworkHeader;
+        if (ip[0] >> 4 != 4)
+            return new ReadOnlySpan<byte>(ip + 8, ip[6] is IpProtocol.Tcp or IpProtocol.Udp ? 36 : 32);
+        const int fragment = Ipv4Header.MoreFragments | Ipv4Header.OffsetMask;
+        bool hasPorts = ip[0] == 0x45 && ip[9] is IpProtocol.Tcp or IpProtocol.Udp && (Be.Get16(ip + 6) & fragment) == 0;
+        return new ReadOnlySpan<byte>(ip + 12, hasPorts ? 12 : 8);
+    }
 }

@@ -18,6 +18,7 @@ internal sealed class DriverDevice : NetDevice
 
     private readonly NetDriver _driver;
     private readonly bool _offload;
+    private readonly Toeplitz? _flowHash;
     private Queue[] _queues = [];
     private volatile bool _stopping;
 
@@ -28,6 +29,7 @@ internal sealed class DriverDevice : NetDevice
         _offload = (driver.Flags & DriverFlags.Offload) != 0;
         HardwareAddress = MacAddr.From(driver.HardwareAddress);
         Flags = IsEthernet ? DeviceFlags.Broadcast : DeviceFlags.PointToPoint;
+        _flowHash = driver.Queues > 1 ? new Toeplitz(NewKey()) : null;
         Features = DeviceFeatures.Gro | (_offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None);
     }
 
@@ -42,7 +44,23 @@ internal sealed class DriverDevice : NetDevice
             cpus.Host.StartThread($"{Name}/{q.Index}", q.Serve);
     }
 
-    public override void StartXmit(Cpu cpu, SkBuff skb) => _queues[cpu.Index % _queues.Length].Ring.Post(cpu, skb);
+    /// <summary>
+    /// A flow leaves by one queue, whoever sends, so that it is not reordered, and a device that learns from what it is sent answers on
+    /// the same queue. Linux: netdev_pick_tx, skb_tx_hash.
+    /// </summary>
+    public override void StartXmit(Cpu cpu, SkBuff skb)
+    {
+        bool hasFlow = _flowHash is not null && skb.Protocol is EtherType.Ipv4 or EtherType.Ipv6;
+        int queue = hasFlow ? Toeplitz.Scale(_flowHash!.Hash(IpHeaders.FlowTuple(skb)), _queues.Length) : 0;
+        _queues[queue].Ring.Post(cpu, skb);
+    }
+
+    private static byte[] NewKey()
+    {
+        byte[] key = new byte[Toeplitz.KeyLength];
+        new SecretSource(seed: null).Fill(key);
+        return key;
+    }
 
     public override void Dispose()
     {
@@ -96,7 +114,7 @@ internal sealed class DriverDevice : NetDevice
             Ring.Close();
         }
 
-        /// <summary>The queue's thread.</summary>
+        /// <summary>The queue's thread, which takes the queue's own CPU if it is free: a flow that stays on its queue stays on its CPU.</summary>
         public void Serve()
         {
             CpuSet cpus = _device.CpuSet;
@@ -105,6 +123,7 @@ internal sealed class DriverDevice : NetDevice
             _server.IsHostThread = true;
             while (IsAlive)
             {
+                _server.LastCpu = Index % cpus.Cpus.Length;
                 if (TrySchedule())
                     cpus.Interrupt(this);
                 if (turnsTimers)

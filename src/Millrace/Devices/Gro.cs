@@ -1,4 +1,5 @@
 using System;
+using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using Millrace.Buffers;
@@ -29,17 +30,19 @@ internal sealed unsafe class Gro(NetRx netRx)
     {
         cpu.Trace(Tp.napi_gro_receive, skb.IfIndex, skb.Length);
         skb.NetworkOffset = skb.Headroom;
-        byte* ip = skb.Data;
         if (!TryFindTransport(skb, out int transport))
         {
+            // It may belong to a flow that is held.
+            Flush(cpu);
             netRx.Receive(cpu, skb);
             return;
         }
-        int slot = SlotOf(ip, transport);
+        ReadOnlySpan<byte> flow = IpHeaders.FlowTuple(skb);
+        int slot = SlotOf(flow);
         ref Held held = ref _held[slot];
         if ((_occupied & 1UL << slot) != 0)
         {
-            if (IsSameFlow(held.Skb.Data, ip, transport) && TryMerge(cpu, ref held, skb, transport))
+            if (IpHeaders.FlowTuple(held.Skb).SequenceEqual(flow) && TryMerge(cpu, ref held, skb, transport))
             {
                 if (held.IsComplete)
                     SendUp(cpu, slot);
@@ -80,25 +83,13 @@ internal sealed unsafe class Gro(NetRx netRx)
         return TcpHeader.TryParse(ip + transport, linear - transport, out _);
     }
 
-    // The addresses end where the ports begin: in both families the flow is one run of bytes.
-    private static int FlowLength(int transport) => transport == Ipv4Header.MinLength ? 12 : 36;
-
-    private static ReadOnlySpan<byte> FlowOf(byte* ip, int transport)
+    // The low bits of addresses and ports, mixed.
+    private static int SlotOf(ReadOnlySpan<byte> flow)
     {
-        int length = FlowLength(transport);
-        return new ReadOnlySpan<byte>(ip + transport + 4 - length, length);
+        uint mixed = BinaryPrimitives.ReadUInt32LittleEndian(flow[^4..]) ^ BinaryPrimitives.ReadUInt32LittleEndian(flow[^8..])
+            ^ BinaryPrimitives.ReadUInt32LittleEndian(flow[^12..]);
+        return (int)(mixed * 0x9e37_79b1 >> 26);
     }
-
-    private static int SlotOf(byte* ip, int transport)
-    {
-        byte* ports = ip + transport;
-        uint mixed = (Unsafe.ReadUnaligned<uint>(ports) ^ Unsafe.ReadUnaligned<uint>(ports - 4) ^ Unsafe.ReadUnaligned<uint>(ports - 8))
-            * 0x9e37_79b1;
-        return (int)(mixed >> 26);
-    }
-
-    private static bool IsSameFlow(byte* a, byte* b, int transport) =>
-        a[0] >> 4 == b[0] >> 4 && FlowOf(a, transport).SequenceEqual(FlowOf(b, transport));
 
     // Data and nothing else. A short or pushed segment is the last of its kind, and need not wait.
     private bool TryHold(int slot, SkBuff skb, int transport)

@@ -1,8 +1,8 @@
 using System;
-using System.Collections.Concurrent;
 using System.Net;
 using System.Threading;
 using Millrace.Sched;
+using Millrace.Tests.Support;
 using Millrace.Tracing;
 
 namespace Millrace.Tests.Cost;
@@ -81,65 +81,5 @@ public sealed class CopyTests
         foreach (Cpu cpu in stack.Cpus.Cpus)
             sum += cpu.AppendedBytes;
         return sum;
-    }
-
-    /// <summary>A cable between two stacks whose copy stands for the device's own memory access.</summary>
-    private sealed class PipeDriver(bool offload) : NetDriver
-    {
-        private readonly ConcurrentQueue<(byte[] Bytes, PacketOffload Offload)> _incoming = new();
-        private readonly ManualResetEventSlim _wake = new();
-
-        public PipeDriver? Peer { get; set; }
-
-        public override string Name => "eth0";
-
-        public override int Mtu => 1500;
-
-        public override DriverFlags Flags => offload ? DriverFlags.Offload : DriverFlags.None;
-
-        public override unsafe int Receive(int queue, ReadOnlySpan<IoVec> pieces, ref PacketOffload offload)
-        {
-            if (!_incoming.TryDequeue(out (byte[] Bytes, PacketOffload Offload) packet))
-                return 0;
-            offload = packet.Offload;
-            int at = 0;
-            foreach (IoVec piece in pieces)
-            {
-                int take = (int)Math.Min(piece.Length, packet.Bytes.Length - at);
-                packet.Bytes.AsSpan(at, take).CopyTo(new Span<byte>((void*)piece.Address, take));
-                at += take;
-            }
-            return at;
-        }
-
-        public override unsafe int Transmit(int queue, ReadOnlySpan<IoVec> pieces, in PacketOffload offload)
-        {
-            int length = 0;
-            foreach (IoVec piece in pieces)
-                length += (int)piece.Length;
-            var bytes = new byte[length];
-            int at = 0;
-            foreach (IoVec piece in pieces)
-            {
-                new Span<byte>((void*)piece.Address, (int)piece.Length).CopyTo(bytes.AsSpan(at));
-                at += (int)piece.Length;
-            }
-            Peer!._incoming.Enqueue((bytes, offload));
-            Peer.Wake(0);
-            return length;
-        }
-
-        public override void Wait(int queue, TimeSpan timeout)
-        {
-            if (_incoming.IsEmpty)
-                _wake.Wait(timeout < TimeSpan.Zero ? Timeout.InfiniteTimeSpan : timeout);
-            _wake.Reset();
-        }
-
-        public override void Wake(int queue) => _wake.Set();
-
-        protected override void Dispose(bool disposing)
-        {
-        }
     }
 }
