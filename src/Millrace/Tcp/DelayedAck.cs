@@ -137,4 +137,73 @@ internal struct DelayedAck
         Pending = AckPending.None;
         Retry = 0;
     }
+
+    /// <summary>
+    /// A segment has come: the estimate of the sender's MSS follows the largest ones, and smaller ones when two alike come in a row. What
+    /// was pushed is noted. True: it is larger than any before. Linux: tcp_measure_rcv_mss.
+    /// </summary>
+    /// <param name="length">Payload of one segment.</param>
+    /// <param name="headerLength">Of the TCP header.</param>
+    /// <param name="plain">Nothing is set but ACK and PSH.</param>
+    public bool OnSegment(int length, ushort advMss, int headerLength, bool plain, bool pushed)
+    {
+        int last = LastSegment;
+        LastSegment = 0;
+        if (length >= RcvMss)
+        {
+            bool larger = length != RcvMss;
+            RcvMss = (ushort)Math.Min(length, advMss);
+            if (pushed)
+                Pending |= AckPending.Pushed;
+            return larger;
+        }
+        int packet = length + headerLength;
+        if (packet >= TcpConstants.DefaultMss + Wire.TcpHeader.MinLength
+            || (packet >= TcpConstants.MinMss + Wire.TcpHeader.MinLength && plain && !pushed))
+        {
+            LastSegment = (ushort)length;
+            if (length == last)
+            {
+                RcvMss = (ushort)length;
+                return false;
+            }
+        }
+        if ((Pending & AckPending.Pushed) != 0)
+            Pending |= AckPending.Pushed2;
+        Pending |= AckPending.Pushed;
+        return false;
+    }
+
+    /// <summary>
+    /// How long the acknowledgement may wait: the delay in use, but no longer than a round trip, or 200 ms in an interactive exchange, and
+    /// half a second at most. RFC 1122 §4.2.3.2. Linux: tcp_send_delayed_ack.
+    /// </summary>
+    /// <param name="srtt">Never: unknown.</param>
+    /// <param name="limit">The connection's own bound.</param>
+    public readonly Micros Delay(Micros srtt, Micros limit)
+    {
+        Micros delay = new(Ato);
+        if (delay > TcpConstants.DelayedAckMin)
+        {
+            Micros most = InPingPong || (Pending & AckPending.Pushed) != 0 ? TcpConstants.DelayedAckMax : Micros.FromMilliseconds(500);
+            most = Micros.Min(most, Micros.Max(srtt, TcpConstants.DelayedAckMin));
+            delay = Micros.Min(delay, most);
+        }
+        return Micros.Min(delay, limit);
+    }
+
+    /// <summary>The delay is over, and nothing has taken the acknowledgement along. Linux: tcp_delack_timer_handler.</summary>
+    public void OnTimeout(Micros rto)
+    {
+        if (InPingPong)
+        {
+            // The answer did not come in time: no interactive exchange after all.
+            ExitPingPong();
+            Ato = (int)TcpConstants.AckTimeoutMin.Value;
+        }
+        else
+        {
+            Ato = (int)Math.Min((long)Ato << 1, rto.Value);
+        }
+    }
 }

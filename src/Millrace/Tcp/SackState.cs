@@ -103,6 +103,37 @@ internal sealed class SackState
         return n;
     }
 
+    /// <summary>
+    /// A segment has come out of order. True: its ACK is left out, for the one that follows the burst says it all; but the first three
+    /// duplicates go, for the sender counts them. Linux: the end of __tcp_ack_snd_check.
+    /// </summary>
+    /// <param name="most">tcp_comp_sack_nr: ACKs that may be left out in a row.</param>
+    public bool TryCompress(SeqNumber rcvNxt, int most)
+    {
+        if (CompressedAcks >= most)
+            return false;
+        if (CompressedRcvNxt != rcvNxt)
+        {
+            CompressedRcvNxt = rcvNxt;
+            DuplicateAcks = 0;
+        }
+        if (DuplicateAcks < TcpConstants.FastRetransThreshold)
+        {
+            DuplicateAcks++;
+            return false;
+        }
+        CompressedAcks++;
+        return true;
+    }
+
+    /// <summary>How long the compressed ACK may wait: a part of the smaller round trip that is known, and a bound, in microseconds.</summary>
+    /// <param name="receiverRtt8">Eight times the receiver's own estimate; 0 if there is none, as for <paramref name="srtt8"/>.</param>
+    public static long CompressionDelay(uint receiverRtt8, uint srtt8, long boundUs, int percent)
+    {
+        uint rtt8 = srtt8 != 0 && (receiverRtt8 == 0 || srtt8 < receiverRtt8) ? srtt8 : receiverRtt8;
+        return Math.Max(Math.Min(boundUs, (rtt8 >> 3) * percent / 100), 1);
+    }
+
     private void MoveToFront(int index)
     {
         SeqRange block = _blocks[index];

@@ -196,7 +196,7 @@ internal sealed partial class TcpProto
         int clamp = listener.Rcv.WndClamp != 0 ? listener.Rcv.WndClamp : request.Route!.Metrics.Window;
         if (listener.Has(SockFlags.RcvBufLocked) && (clamp > full || clamp == 0))
             clamp = full;
-        TcpSock.SelectInitialWindow(Sysctls, full, mss - (request.HasTimestamps ? TcpConstants.TimestampOptionLength : 0),
+        ReceiveSpace.SelectInitial(Sysctls, full, mss - (request.HasTimestamps ? TcpConstants.TimestampOptionLength : 0),
             request.HasWindowScaling, request.Route!.Metrics.InitRwnd, ref clamp, out request.RcvWnd, out request.RcvWndScale);
         request.WndClamp = clamp;
     }

@@ -179,7 +179,7 @@ internal sealed partial class TcpProto
     private static void NoteTimestamp(Cpu cpu, TcpTimeWaitSock tw, in TcpOptions options)
     {
         tw.TsRecent = options.TsVal;
-        tw.TsRecentStamp = (int)(cpu.Now.Value / 1_000_000) + 1;
+        tw.TsRecentStamp = Paws.Stamp(cpu.Now);
     }
 
     // Linux: tcp_v4_timewait_ack.

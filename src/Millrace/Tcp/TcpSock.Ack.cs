@@ -232,15 +232,8 @@ internal sealed partial class TcpSock
     private void StoreTsRecent(Cpu cpu)
     {
         TsRecent = RcvTsVal;
-        TsRecentStamp = (int)(cpu.Now.Value / 1_000_000) + 1;
+        TsRecentStamp = Paws.Stamp(cpu.Now);
     }
 
-    /// <summary>Whether the segment's timestamp is not older than the window allows. RFC 7323 §5. Linux: tcp_paws_check.</summary>
-    private bool PassesPaws(Cpu cpu, int window)
-    {
-        if ((int)(TsRecent - RcvTsVal) <= window)
-            return true;
-        int now = (int)(cpu.Now.Value / 1_000_000) + 1;
-        return now - TsRecentStamp >= TcpConstants.Paws24Days || TsRecent == 0;
-    }
+    private bool PassesPaws(Cpu cpu, int window) => Paws.Passes(TsRecent, TsRecentStamp, RcvTsVal, cpu.Now, window);
 }

@@ -113,11 +113,8 @@ internal sealed partial class TcpSock
     /// <summary>Linux: tcp_update_pacing_rate.</summary>
     private void UpdatePacingRate()
     {
-        ulong ratio = (ulong)(Cc.Cwnd < Cc.Ssthresh / 2 ? Tcp.Sysctls.TcpPacingSsRatio : Tcp.Sysctls.TcpPacingCaRatio);
-        ulong rate = (ulong)MssCache * (1_000_000 / 100 << 3) * ratio * Math.Max(Cc.Cwnd, PacketsOut);
-        if (Rtt.Srtt8 != 0)
-            rate /= Rtt.Srtt8;
-        PacingRate = Math.Min(rate, MaxPacingRate);
+        int percent = Cc.Cwnd < Cc.Ssthresh / 2 ? Tcp.Sysctls.TcpPacingSsRatio : Tcp.Sysctls.TcpPacingCaRatio;
+        PacingRate = Math.Min(Pacer.Rate(MssCache, Math.Max(Cc.Cwnd, PacketsOut), Rtt.Srtt8, percent), MaxPacingRate);
     }
 
     // Linux: tcp_cwnd_validate. RFC 7661's concern: a window that is not used says nothing.

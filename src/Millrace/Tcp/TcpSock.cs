@@ -124,7 +124,7 @@ internal sealed partial class TcpSock : InetConnectionSock
     public DelayedAck Ack;
 
     /// <summary>Segments that came too early. Linux: out_of_order_queue.</summary>
-    public SeqTree OutOfOrder;
+    public OutOfOrderQueue OutOfOrder;
 
     /// <summary>What the SACK option will say; made when the first hole appears.</summary>
     public SackState? SackOut;
@@ -134,8 +134,8 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     public ReceiveSpaceEstimator RcvSpace;
 
-    /// <summary>The receive buffer's growth has been looked at. Linux: scaling_ratio.</summary>
-    public byte ScalingRatio = DefaultScalingRatio;
+    /// <summary>What the receive buffer's memory is worth in payload.</summary>
+    public BufferScale Scale = new(BufferScale.Default);
 
     /// <summary>Linux: rcv_rtt_est.</summary>
     public ReceiveRtt RcvRtt;

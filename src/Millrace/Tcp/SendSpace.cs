@@ -42,42 +42,39 @@ internal struct SendSpace
     /// Takes an acknowledgement's window. True: it changed anything. RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 keep an old segment
     /// from shrinking the window. Linux: tcp_may_update_window, tcp_ack_update_window.
     /// </summary>
-    public bool MayUpdateWindow(SeqNumber ack, SeqNumber segSeq, uint window) =>
+    public readonly bool MayUpdateWindow(SeqNumber ack, SeqNumber segSeq, uint window) =>
         ack > Una || segSeq > Wl1 || (segSeq == Wl1 && (window > Wnd || window == 0));
-}
-
-/// <summary>The receive sequence space: RFC 9293's RCV variables and what the receiver notes beside them.</summary>
-internal struct ReceiveSpace
-{
-    /// <summary>RCV.NXT: the next byte that is expected.</summary>
-    public SeqNumber Nxt;
-
-    /// <summary>RCV.NXT when the window was last advertised. Linux: rcv_wup.</summary>
-    public SeqNumber Wup;
-
-    /// <summary>The next byte that the application will read. Linux: copied_seq.</summary>
-    public SeqNumber Copied;
-
-    /// <summary>RCV.UP: the urgent byte. Linux: urg_seq.</summary>
-    public SeqNumber Up;
-
-    /// <summary>RCV.WND as last advertised, in bytes.</summary>
-    public uint Wnd;
-
-    /// <summary>The largest window that may be offered. Linux: window_clamp.</summary>
-    public int WndClamp;
-
-    /// <summary>The window that the receiver lets grow as the sender shows that it needs it. Linux: rcv_ssthresh.</summary>
-    public int Ssthresh;
-
-    /// <summary>Our own window scale. Linux: rx_opt.rcv_wscale.</summary>
-    public byte WndScale;
 
     /// <summary>
-    /// What is left of the window that the peer was told: the right edge never moves left. Linux: tcp_receive_window.
+    /// Whether Nagle's algorithm, as Minshall amended it, holds a small segment back: one is out already. RFC 1122 §4.2.3.4. Linux:
+    /// tcp_nagle_check.
     /// </summary>
-    public readonly uint Remaining => (uint)Math.Max(0, (int)(Wup.Value + Wnd - Nxt.Value));
+    public readonly bool NagleHolds(NagleFlags nagle, uint packetsOut)
+    {
+        bool smallInFlight = Small > Una && Small <= Nxt;
+        return (nagle & NagleFlags.Cork) != 0 || (nagle == NagleFlags.None && packetsOut > 0 && smallInFlight);
+    }
 
-    /// <summary>Behind the last byte of the offered window.</summary>
-    public readonly SeqNumber WndEnd => Nxt + Remaining;
+    /// <summary>
+    /// Bounds a size to half of the largest window that the peer ever offered, so that two segments fit into it. Linux:
+    /// tcp_bound_to_half_wnd.
+    /// </summary>
+    public readonly int BoundToHalfWindow(int size, int headerLength)
+    {
+        uint cutoff = MaxWnd > TcpConstants.DefaultMss ? MaxWnd >> 1 : MaxWnd;
+        return cutoff != 0 && size > cutoff ? Math.Max((int)cutoff, 68 - headerLength) : size;
+    }
+
+    /// <summary>
+    /// The sequence number of a segment without data: SND.NXT, unless the window has shrunk below it. Linux: tcp_acceptable_seq.
+    /// </summary>
+    public readonly SeqNumber Acceptable
+    {
+        get
+        {
+            SeqNumber end = WndEnd;
+            bool inside = end >= Nxt || (WndScale > 0 && Nxt - end < 1 << WndScale);
+            return inside ? Nxt : end;
+        }
+    }
 }
