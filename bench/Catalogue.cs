@@ -87,10 +87,10 @@ internal sealed class Catalogue(RunOptions options, Servers servers)
             ("super-packets", "super", 0, [new(GVisorLoopback, 2, 3216)]),
         })
         {
-            Add($"in-memory bulk, {title}, copied", "MB/s", [Mine("bulk-" + work), .. InMemoryPeers("bulk", mtu, "MB/s")], bars);
-            Add($"in-memory bulk, {title}, zero-copy", "MB/s", [Mine($"bulk-{work}-zero-copy")], []);
+            Add($"in-memory bulk, {title}, copied", "MB/s", [Mine("bulk-" + work), .. InMemoryPeers("bulk", mtu, "MB/s")], bars, perCore: true);
+            Add($"in-memory bulk, {title}, zero-copy", "MB/s", [Mine($"bulk-{work}-zero-copy")], [], perCore: true);
         }
-        Add("in-memory ping-pong, async inline, one thread", "1/s", [Mine("ping-pong-async"), .. InMemoryPeers("pp", WireMtu, "rt/s")], [new(Smoltcp, 1, 1_220_000)]);
+        Add("in-memory ping-pong, async inline, one thread", "1/s", [Mine("ping-pong-async"), .. InMemoryPeers("pp", WireMtu, "rt/s")], [new(Smoltcp, 1, 1_220_000)], perCore: true);
         Add("in-memory ping-pong, blocking, two threads spinning", "1/s", [
             Mine("ping-pong-blocking", "0,1"), .. InMemoryPeer("gvisor", GVisor, "pp", WireMtu, "rt/s"),
         ], [new(GVisor, 10, 34_200)]);
@@ -159,7 +159,8 @@ internal sealed class Catalogue(RunOptions options, Servers servers)
 
     private bool Has(string program) => options.Peers && options.Programs.TryGetValue(program, out string? path) && File.Exists(path);
 
-    private void Add(string name, string unit, IReadOnlyList<Entry> entries, IReadOnlyList<Bar> bars) => _all.Add(new Workload(name, unit, entries, bars));
+    private void Add(string name, string unit, IReadOnlyList<Entry> entries, IReadOnlyList<Bar> bars, bool perCore = false) =>
+        _all.Add(new Workload(name, unit, entries, bars) { PerCore = perCore });
 
     private void AddOnce(string name, string unit, IReadOnlyList<Entry> entries, IReadOnlyList<Bar> bars) =>
         _all.Add(new Workload(name, unit, entries, bars) { LessIsBetter = true, Once = true });

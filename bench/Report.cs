@@ -57,7 +57,7 @@ internal static class Report
         foreach (Workload workload in results.Workloads)
         {
             foreach (Verdict verdict in workload.Bars.Select(b => results.Judge(workload, b)).Where(v => !double.IsNaN(v.Reached)))
-                text.Append(CultureInfo.InvariantCulture, $"| {workload.Name}: {Demand(verdict)} | {Summary.Figure(results.Rate(workload, Entry.Ours).Median)} | {Summary.Figure(verdict.Target)} {workload.Unit} | {verdict.Reached:F2}{(verdict.Reached >= 1 ? "" : " **below**")} |\n");
+                text.Append(CultureInfo.InvariantCulture, $"| {workload.Name}: {Demand(verdict)} | {Summary.Figure(results.Judged(workload, Entry.Ours))} | {Summary.Figure(verdict.Target)} {workload.Unit} | {verdict.Reached:F2}{(verdict.Reached >= 1 ? "" : " **below**")} |\n");
         }
         return text.ToString();
     }
@@ -113,7 +113,9 @@ internal static class Report
         bool ours = entry == Entry.Ours, hasOurs = results.Of(workload, Entry.Ours).Count > 0;
         Summary byCpu = results.PerCpuSecond(workload, entry);
         bool hasCpu = !double.IsNaN(byCpu.Median) && workload.Entries.Count > 0 && !workload.Once;
-        string beside = ours || !hasOurs ? "" : Times(results.Ratio(workload, entry));
+        string beside = ours || !hasOurs ? "" : Times(workload.LessIsBetter
+            ? results.Ratio(workload, entry)
+            : results.Rate(workload, Entry.Ours).Median / results.Rate(workload, entry).Median);
         string besideByCpu = ours || !hasOurs || !hasCpu ? "" : Times(results.PerCpuSecond(workload, Entry.Ours).Median / byCpu.Median);
         string name = ours ? workload.Name : "";
         return $"| {name} | {entry} | {workload.Unit} | {results.Rate(workload, entry)} | {beside} | {(hasCpu ? Summary.Figure(byCpu.Median) : "")} | {besideByCpu} |\n";

@@ -38,6 +38,9 @@ internal sealed record Workload(string Name, string Unit, IReadOnlyList<Entry> E
     /// <summary>Of memory, and of the cost of a look-up, less is better; of rates more.</summary>
     public bool LessIsBetter { get; init; }
 
+    /// <summary>Whether it keeps one CPU busy at both ends, so that a second of the processor is one by the clock, and truer on a busy machine.</summary>
+    public bool PerCore { get; init; }
+
     /// <summary>Whether one measurement tells all: it is not repeated in each round.</summary>
     public bool Once { get; init; }
 
@@ -77,10 +80,13 @@ internal sealed class Results(IReadOnlyList<Workload> workloads)
         return costs.Length == 0 ? null : Summary.Of(costs).Median;
     }
 
+    /// <summary>What bars and ratios go by.</summary>
+    public double Judged(Workload workload, string entry) => (workload.PerCore ? PerCpuSecond(workload, entry) : Rate(workload, entry)).Median;
+
     /// <summary>How many times better ours is, by the medians: above one is better, whatever the unit.</summary>
     public double Ratio(Workload workload, string entry)
     {
-        double ours = Rate(workload, Entry.Ours).Median, other = Rate(workload, entry).Median;
+        double ours = Judged(workload, Entry.Ours), other = Judged(workload, entry);
         return workload.LessIsBetter ? other / ours : ours / other;
     }
 
@@ -88,8 +94,8 @@ internal sealed class Results(IReadOnlyList<Workload> workloads)
     public Verdict Judge(Workload workload, Bar bar)
     {
         bool measured = bar.Against != Bar.Limit && Of(workload, bar.Against).Count > 0;
-        double other = measured ? Rate(workload, bar.Against).Median : bar.Seen;
-        double ours = Rate(workload, Entry.Ours).Median;
+        double other = measured ? Judged(workload, bar.Against) : bar.Seen;
+        double ours = Judged(workload, Entry.Ours);
         double target = workload.LessIsBetter ? other / bar.Factor : other * bar.Factor;
         double reached = workload.LessIsBetter ? target / ours : ours / target;
         return new Verdict(bar, target, reached, measured);

@@ -40,6 +40,15 @@ public sealed class ResultsTests
     }
 
     [Fact]
+    public void What_keeps_one_core_busy_is_judged_by_its_time()
+    {
+        var bar = new Bar(Peer, 1, Seen: 100);
+        Workload workload = Make("MB/s", lessIsBetter: false, bar) with { PerCore = true };
+        // Half a second of processor time in each second by the clock.
+        Assert.Equal(new Verdict(bar, 100, 2, Measured: false), Fill(workload, [100], []).Judge(workload, bar));
+    }
+
+    [Fact]
     public void A_limit_is_reached_from_below()
     {
         var bar = Bar.AtMost(1024);
