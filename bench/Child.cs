@@ -11,6 +11,9 @@ internal sealed partial class Child : IAsyncDisposable
 {
     private const int Continue = 18, Stop = 19;
 
+    /// <summary>Longer than anything takes: a million connections are set up, warmed and measured.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
+
     private readonly OsProcess _process;
 
     private Child(OsProcess process, string command) => (_process, Command) = (process, command);
@@ -33,9 +36,18 @@ internal sealed partial class Child : IAsyncDisposable
     public Meters Meters => ProcFiles.Read(_process.Id);
 
     /// <summary>The next line that it writes.</summary>
-    /// <exception cref="InvalidOperationException">It has ended.</exception>
-    public async Task<string> ReadLineAsync() =>
-        await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException($"ended early: {Command}");
+    /// <exception cref="InvalidOperationException">It has ended, or says nothing.</exception>
+    public async Task<string> ReadLineAsync()
+    {
+        try
+        {
+            return await _process.StandardOutput.ReadLineAsync().WaitAsync(s_patience) ?? throw new InvalidOperationException($"ended early: {Command}");
+        }
+        catch (TimeoutException)
+        {
+            throw new InvalidOperationException($"says nothing: {Command}");
+        }
+    }
 
     public async Task ExpectAsync(string line)
     {

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 
 namespace Millrace.Bench;
@@ -14,6 +15,8 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
 {
     private readonly Servers _servers = new();
     private readonly List<(Workload Workload, string Entry, IContender Contender)> _contenders = [];
+    private bool _failed;
+    private volatile bool _stopped;
 
     public static async Task<int> RunAsync(RunOptions options)
     {
@@ -24,6 +27,9 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
             Console.WriteLine(string.Join('\n', workloads.Select(w => w.Name)));
             return 0;
         }
+        // The namespaces and processes go even if the user loses patience.
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, runner.OnSignal);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, runner.OnSignal);
         string loadBefore = Machine.Load;
         await runner.OpenAsync(workloads);
         var results = new Results(workloads);
@@ -32,6 +38,8 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
             await runner.MeasureAsync(results, round);
             Note($"round {round} of {options.Rounds}");
         }
+        if (runner._stopped)
+            return 130;
         var header = new RunHeader(DateTime.UtcNow, Machine.Description, $"{loadBefore}; {Machine.Load}", options);
         Console.WriteLine(Report.Text(results));
         if (options.Json is { } json)
@@ -51,7 +59,11 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
         await _servers.DisposeAsync();
     }
 
-    private bool _failed;
+    private void OnSignal(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        _stopped = true;
+    }
 
     private List<Workload> Wanted()
     {
@@ -61,7 +73,8 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
         return wanted.Count > 0 ? wanted : throw new ArgumentException("no workload has such a name; --list shows them");
     }
 
-    private bool CanReachKernel => Environment.IsPrivilegedProcess && File.Exists("/dev/net/tun") && options.Programs.TryGetValue("kload", out string? kload) && File.Exists(kload);
+    private bool CanReachKernel =>
+        Environment.IsPrivilegedProcess && File.Exists("/dev/net/tun") && options.Programs.TryGetValue("kload", out string? kload) && File.Exists(kload);
 
     private async Task OpenAsync(IReadOnlyList<Workload> workloads)
     {
@@ -90,6 +103,8 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
     // One that fails is told of and takes no further part; the others go on.
     private async Task TryAsync(Workload workload, string entry, Func<Task> step)
     {
+        if (_stopped)
+            return;
         try
         {
             await step();
