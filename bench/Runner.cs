@@ -33,7 +33,7 @@ internal sealed class Runner(RunOptions options) : IAsyncDisposable
         string loadBefore = Machine.Load;
         await runner.OpenAsync(workloads);
         var results = new Results(workloads);
-        for (int round = 1; round <= options.Rounds; round++)
+        for (int round = 1; round <= options.Rounds && !runner._stopped; round++)
         {
             await runner.MeasureAsync(results, round);
             Note($"round {round} of {options.Rounds}");
