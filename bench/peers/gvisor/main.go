@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -259,6 +260,8 @@ func inMemory(what string, n, mtu int, seconds float64) {
 }
 
 func main() {
+	// It warns of each connection whose peer has gone.
+	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
 	args := os.Args[1:]
 	switch {
 	case len(args) == 3 && args[0] == "tun":
