@@ -11,8 +11,9 @@ namespace Millrace.Linux;
 internal static unsafe partial class Libc
 {
     public const int ReadWrite = 2, NonBlock = 0x800, CloseOnExec = 0x80000;
-    public const short PollIn = 1;
-    public const int AddressFamilyNetlink = 16, SocketRaw = 3, CloneNewNet = 0x4000_0000;
+    public const short PollIn = 1, PollError = 8;
+    public const int AddressFamilyNetlink = 16, AddressFamilyPacket = 17, AddressFamilyXdp = 44, LevelSocket = 1, LevelPacket = 263, LevelXdp = 283;
+    public const int SocketRaw = 3, CloneNewNet = 0x4000_0000;
     public const int EventFdFlags = NonBlock | CloseOnExec;
 
     private const string Library = "libc";
@@ -56,6 +57,31 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "recv", SetLastError = true)]
     public static partial nint Receive(int fd, void* buffer, nint length, int flags);
+
+    [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
+    public static partial int Bind(int fd, void* address, uint length);
+
+    [LibraryImport(Library, EntryPoint = "getsockname", SetLastError = true)]
+    public static partial int GetSockName(int fd, void* address, uint* length);
+
+    [LibraryImport(Library, EntryPoint = "setsockopt", SetLastError = true)]
+    public static partial int SetSockOpt(int fd, int level, int option, void* value, uint length);
+
+    [LibraryImport(Library, EntryPoint = "getsockopt", SetLastError = true)]
+    public static partial int GetSockOpt(int fd, int level, int option, void* value, uint* length);
+
+    [LibraryImport(Library, EntryPoint = "mmap", SetLastError = true)]
+    public static partial void* MMap(void* address, nuint length, int protection, int flags, int fd, nint offset);
+
+    [LibraryImport(Library, EntryPoint = "munmap", SetLastError = true)]
+    public static partial int MUnmap(void* address, nuint length);
+
+    /// <summary>bpf(2), which the C library does not wrap.</summary>
+    public static nint Bpf(int command, void* attribute, int size) =>
+        SysCall(RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 321 : 280, command, attribute, size);
+
+    [LibraryImport(Library, EntryPoint = "syscall", SetLastError = true)]
+    private static partial nint SysCall(nint number, nint a, void* b, nint c);
 
     public static Errno LastError => (Errno)Marshal.GetLastPInvokeError();
 

@@ -3,7 +3,7 @@ using System.Collections.Generic;
 
 namespace Millrace.Linux;
 
-/// <summary>A stack and the kernel it runs on, joined by a TUN device.</summary>
+/// <summary>A stack and the kernel it runs on, joined by a TUN or TAP device.</summary>
 public static class NetStackTunExtensions
 {
     /// <summary>
@@ -20,7 +20,36 @@ public static class NetStackTunExtensions
     {
         ArgumentNullException.ThrowIfNull(stack);
         ArgumentNullException.ThrowIfNull(subnets);
-        TunDevice device = TunDevice.Create(name, options);
+        return Join(stack, TunDevice.Create(name, options), subnets, onLost);
+    }
+
+    /// <inheritdoc cref="AddTun(NetStack, string, IReadOnlyList{TunSubnet}, TunOptions, Action{string})"/>
+    /// <param name="address">The stack's address and the subnet's length, such as "10.77.0.2/24".</param>
+    /// <exception cref="FormatException">It is not an address and a length.</exception>
+    public static TunDevice AddTun(this NetStack stack, string name, string address, TunOptions? options = null, Action<string>? onLost = null) =>
+        AddTun(stack, name, [TunSubnet.Parse(address)], options, onLost);
+
+    /// <summary>
+    /// Makes a TAP device, gives it to the stack, and configures both sides as <see cref="AddTun(NetStack, string, IReadOnlyList{TunSubnet}, TunOptions, Action{string})"/>
+    /// does: an Ethernet of two stations, or of more if the kernel's side is put into a bridge.
+    /// </summary>
+    /// <inheritdoc cref="AddTun(NetStack, string, IReadOnlyList{TunSubnet}, TunOptions, Action{string})"/>
+    public static TunDevice AddTap(this NetStack stack, string name, IReadOnlyList<TunSubnet> subnets, TunOptions? options = null,
+        Action<string>? onLost = null)
+    {
+        ArgumentNullException.ThrowIfNull(stack);
+        ArgumentNullException.ThrowIfNull(subnets);
+        return Join(stack, TunDevice.CreateTap(name, options), subnets, onLost);
+    }
+
+    /// <inheritdoc cref="AddTap(NetStack, string, IReadOnlyList{TunSubnet}, TunOptions, Action{string})"/>
+    /// <param name="address">The stack's address and the subnet's length, such as "10.77.0.2/24".</param>
+    /// <exception cref="FormatException">It is not an address and a length.</exception>
+    public static TunDevice AddTap(this NetStack stack, string name, string address, TunOptions? options = null, Action<string>? onLost = null) =>
+        AddTap(stack, name, [TunSubnet.Parse(address)], options, onLost);
+
+    private static TunDevice Join(NetStack stack, TunDevice device, IReadOnlyList<TunSubnet> subnets, Action<string>? onLost)
+    {
         try
         {
             stack.AddDevice(device, onLost);
@@ -46,10 +75,4 @@ public static class NetStackTunExtensions
             throw;
         }
     }
-
-    /// <inheritdoc cref="AddTun(NetStack, string, IReadOnlyList{TunSubnet}, TunOptions, Action{string})"/>
-    /// <param name="address">The stack's address and the subnet's length, such as "10.77.0.2/24".</param>
-    /// <exception cref="FormatException">It is not an address and a length.</exception>
-    public static TunDevice AddTun(this NetStack stack, string name, string address, TunOptions? options = null, Action<string>? onLost = null) =>
-        AddTun(stack, name, [TunSubnet.Parse(address)], options, onLost);
 }

@@ -9,13 +9,18 @@ namespace Millrace.Linux;
 /// <summary>An address that an interface of the kernel has.</summary>
 internal readonly record struct LinkAddress(IPAddress Address, int PrefixLength, string InterfaceName);
 
+/// <summary>An interface of the kernel's.</summary>
+/// <param name="Kind">Linux: ARPHRD_*; 1 is Ethernet.</param>
+/// <param name="Address">Its link-layer address; empty if it has none.</param>
+internal sealed record LinkInfo(string Name, int Index, int Mtu, ushort Kind, byte[] Address);
+
 /// <summary>Asks the kernel about its interfaces, addresses and routes, and changes them.</summary>
 /// <remarks>Linux: rtnetlink(7). Belongs to the network namespace of the thread that makes it.</remarks>
 internal sealed unsafe class RouteNetlink : IDisposable
 {
     private const ushort NewLink = 16, GetLink = 18, NewAddress = 20, GetAddress = 22, NewRoute = 24;
     private const ushort Error = 2, Done = 3;
-    private const int NameAttribute = 3, MtuAttribute = 4;
+    private const int HardwareAttribute = 1, NameAttribute = 3, MtuAttribute = 4;
     private const int AddressAttribute = 1, LocalAttribute = 2;
     private const int DestinationAttribute = 1, OutputAttribute = 4;
     private const int HeaderSize = 16, LinkSize = 16, AddressSize = 8, RouteSize = 12;
@@ -34,15 +39,29 @@ internal sealed unsafe class RouteNetlink : IDisposable
             throw new LinuxDeviceException($"Cannot talk to the kernel by netlink: {Libc.LastError}.", Libc.LastError);
     }
 
-    /// <summary>The number of the interface of this name.</summary>
+    /// <summary>A socket that gets a message for each change of an interface.</summary>
+    public static int OpenLinkEvents()
+    {
+        const uint linkGroup = 1;
+        int fd = Libc.Socket(Libc.AddressFamilyNetlink, Libc.SocketRaw | Libc.CloseOnExec | Libc.NonBlock, 0);
+        uint* address = stackalloc uint[] { Libc.AddressFamilyNetlink, 0, linkGroup };
+        if (fd >= 0 && Libc.Bind(fd, address, 3 * sizeof(uint)) == 0)
+            return fd;
+        Errno error = Libc.LastError;
+        if (fd >= 0)
+            _ = Libc.Close(fd);
+        throw new LinuxDeviceException($"Cannot watch the kernel's interfaces by netlink: {error}.", error);
+    }
+
+    /// <summary>The interface of this name.</summary>
     /// <exception cref="LinuxDeviceException">There is none.</exception>
-    public int IndexOf(string name)
+    public LinkInfo Find(string name)
     {
         var request = new NetlinkRequest(GetLink, NetlinkRequest.Plain, LinkHeader(0, 0, 0));
         request.Put(NameAttribute, [.. Encoding.ASCII.GetBytes(name), 0]);
-        int index = 0;
-        Errno error = Exchange(request, (_, body) => index = BinaryPrimitives.ReadInt32LittleEndian(body[4..]));
-        return error == Errno.OK && index > 0 ? index : throw new LinuxDeviceException($"There is no interface named {name}: {error}.", error);
+        LinkInfo? link = null;
+        Errno error = Exchange(request, (_, body) => link = ReadLink(name, body));
+        return error == Errno.OK && link is not null ? link : throw new LinuxDeviceException($"There is no interface named {name}: {error}.", error);
     }
 
     public Errno SetMtu(int index, int mtu)
@@ -151,6 +170,13 @@ internal sealed unsafe class RouteNetlink : IDisposable
             answer = answer[Math.Min(NetlinkRequest.Align(length), answer.Length)..];
         }
         return false;
+    }
+
+    private static LinkInfo ReadLink(string name, ReadOnlySpan<byte> body)
+    {
+        ReadOnlySpan<byte> mtu = Attribute(body, LinkSize, MtuAttribute);
+        return new LinkInfo(name, BinaryPrimitives.ReadInt32LittleEndian(body[4..]), mtu.Length == 4 ? BinaryPrimitives.ReadInt32LittleEndian(mtu) : 0,
+            BinaryPrimitives.ReadUInt16LittleEndian(body[2..]), Attribute(body, LinkSize, HardwareAttribute).ToArray());
     }
 
     private static byte[] LinkHeader(int index, uint flags, uint change) =>

@@ -2,20 +2,21 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Net;
+using System.Net.NetworkInformation;
 using System.Text;
 
 namespace Millrace.Linux;
 
 /// <summary>
-/// A TUN device: what the kernel routes to the interface, the stack receives, and what the stack sends comes out of the interface. It
-/// is gone when it is disposed of, or when its process ends.
+/// A TUN device: what the kernel routes to the interface, the stack receives, and what the stack sends comes out of the interface. As a
+/// TAP device it is an Ethernet between the two. It is gone when it is disposed of, or when its process ends.
 /// </summary>
 /// <remarks>Linux: drivers/net/tun.c; Documentation/networking/tuntap.rst. Needs CAP_NET_ADMIN.</remarks>
 public sealed unsafe class TunDevice : NetDriver
 {
     private const string DevicePath = "/dev/net/tun";
     private const nuint SetInterface = 0x4004_54ca, SetOffload = 0x4004_54d0;
-    private const ushort Tun = 1, NoPacketInfo = 0x1000, VnetHeader = 0x4000, MultiQueue = 0x100, Exclusive = 0x8000;
+    private const ushort Tun = 1, Tap = 2, NoPacketInfo = 0x1000, VnetHeader = 0x4000, MultiQueue = 0x100, Exclusive = 0x8000;
     private const uint Checksum = 1, Tso4 = 2, Tso6 = 4, TsoEcn = 8, Uso4 = 0x20, Uso6 = 0x40;
     private const int NameSize = 16, RequestSize = 40;
 
@@ -25,22 +26,23 @@ public sealed unsafe class TunDevice : NetDriver
     /// <summary>Pieces of one packet, the offload header included.</summary>
     private const int MaxPieces = 64;
 
-    private readonly TunQueue[] _queues;
+    private readonly QueueDescriptor[] _queues;
     private readonly RouteNetlink _link;
     private readonly int _index;
     private readonly bool _offload;
     private readonly long _busyPoll;
     private string _failure = "";
 
-    private TunDevice(string name, TunOptions options, TunQueue[] queues, RouteNetlink link)
+    private TunDevice(string name, TunOptions options, PhysicalAddress? hardwareAddress, QueueDescriptor[] queues, RouteNetlink link)
     {
+        HardwareAddress = hardwareAddress;
         Name = name;
         Mtu = options.Mtu;
         _offload = options.Offload;
         _busyPoll = (long)(options.BusyPoll.TotalSeconds * Stopwatch.Frequency);
         _queues = queues;
         _link = link;
-        _index = link.IndexOf(name);
+        _index = link.Find(name).Index;
     }
 
     public override string Name { get; }
@@ -51,6 +53,9 @@ public sealed unsafe class TunDevice : NetDriver
 
     public override int Queues => _queues.Length;
 
+    /// <summary>The stack's address; null: it is a TUN device.</summary>
+    public override PhysicalAddress? HardwareAddress { get; }
+
     public override string FailureReason => _failure;
 
     /// <summary>Makes a device. It is down, and has no address, until it is configured.</summary>
@@ -60,9 +65,17 @@ public sealed unsafe class TunDevice : NetDriver
     public static TunDevice Create(string name, TunOptions? options = null)
     {
         options ??= new TunOptions();
-        ValidateName(name);
-        options.Validate();
-        return NetworkNamespace.Run(options.NetworkNamespace, () => CreateHere(name, options));
+        if (options.HardwareAddress is not null)
+            throw new ArgumentException("A TUN device has no Ethernet address.", nameof(options));
+        return Create(name, options, null);
+    }
+
+    /// <summary>Makes a TAP device: a TUN device that carries Ethernet frames. It is down, and has no address, until it is configured.</summary>
+    /// <inheritdoc cref="Create(string, TunOptions)"/>
+    public static TunDevice CreateTap(string name, TunOptions? options = null)
+    {
+        options ??= new TunOptions();
+        return Create(name, options, options.HardwareAddress ?? HardwareAddresses.NewLocal());
     }
 
     /// <summary>Gives the kernel's side an address; the kernel then routes the subnet to the device.</summary>
@@ -141,32 +154,39 @@ public sealed unsafe class TunDevice : NetDriver
 
     protected override void Dispose(bool disposing)
     {
-        foreach (TunQueue q in _queues)
+        foreach (QueueDescriptor q in _queues)
             q.Dispose();
         _link.Dispose();
     }
 
-    private static TunDevice CreateHere(string name, TunOptions options)
+    private static TunDevice Create(string name, TunOptions options, PhysicalAddress? hardwareAddress)
     {
-        var queues = new List<TunQueue>();
+        ValidateName(name);
+        options.Validate();
+        return NetworkNamespace.Run(options.NetworkNamespace, () => CreateHere(name, options, hardwareAddress));
+    }
+
+    private static TunDevice CreateHere(string name, TunOptions options, PhysicalAddress? hardwareAddress)
+    {
+        var queues = new List<QueueDescriptor>();
         RouteNetlink? link = null;
         try
         {
             string actual = name;
             for (int i = 0; i < options.Queues; i++)
             {
-                queues.Add(new TunQueue(OpenDevice()));
-                actual = Claim(queues[i].Fd, actual, options, first: i == 0);
+                queues.Add(new QueueDescriptor(OpenDevice()));
+                actual = Claim(queues[i].Fd, actual, options, hardwareAddress is null ? Tun : Tap, first: i == 0);
             }
             link = new RouteNetlink();
-            var device = new TunDevice(actual, options, [.. queues], link);
+            var device = new TunDevice(actual, options, hardwareAddress, [.. queues], link);
             Errno error = link.SetMtu(device._index, options.Mtu);
             return error == Errno.OK ? device : throw device.Refused($"does not take an MTU of {options.Mtu}", error);
         }
         catch
         {
             link?.Dispose();
-            foreach (TunQueue q in queues)
+            foreach (QueueDescriptor q in queues)
                 q.Dispose();
             throw;
         }
@@ -188,12 +208,12 @@ public sealed unsafe class TunDevice : NetDriver
     }
 
     // The name of the first queue must be free; the others join it.
-    private static string Claim(int fd, string name, TunOptions options, bool first)
+    private static string Claim(int fd, string name, TunOptions options, ushort kind, bool first)
     {
         byte* request = stackalloc byte[RequestSize];
         new Span<byte>(request, RequestSize).Clear();
         Encoding.ASCII.GetBytes(name, new Span<byte>(request, NameSize - 1));
-        int flags = Tun | NoPacketInfo | (options.Offload ? VnetHeader : 0) | (options.Queues > 1 ? MultiQueue : 0) | (first ? Exclusive : 0);
+        int flags = kind | NoPacketInfo | (options.Offload ? VnetHeader : 0) | (options.Queues > 1 ? MultiQueue : 0) | (first ? Exclusive : 0);
         *(ushort*)(request + NameSize) = (ushort)flags;
         if (Libc.IoCtl(fd, SetInterface, (nint)request) < 0)
         {
@@ -202,7 +222,7 @@ public sealed unsafe class TunDevice : NetDriver
             {
                 Errno.EPERM or Errno.EACCES => NoPrivilege(error),
                 Errno.EBUSY or Errno.EEXIST => new LinuxDeviceException($"There is an interface named {name} already.", error),
-                _ => new LinuxDeviceException($"Cannot make a TUN device named {name}: {error}.", error),
+                _ => new LinuxDeviceException($"Cannot make a device named {name}: {error}.", error),
             };
         }
         if (options.Offload)

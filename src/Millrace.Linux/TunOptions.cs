@@ -1,11 +1,12 @@
 using System;
+using System.Net.NetworkInformation;
 
 namespace Millrace.Linux;
 
-/// <summary>How a TUN device is made.</summary>
+/// <summary>How a TUN or TAP device is made.</summary>
 public sealed class TunOptions
 {
-    /// <summary>The largest packet on the wire, in bytes.</summary>
+    /// <summary>The largest IP packet on the wire, in bytes.</summary>
     public int Mtu { get; set; } = 1500;
 
     /// <summary>
@@ -29,8 +30,12 @@ public sealed class TunOptions
     /// </summary>
     public TimeSpan BusyPoll { get; set; }
 
+    /// <summary>The stack's Ethernet address, of a TAP device only. Null: one that chance draws.</summary>
+    public PhysicalAddress? HardwareAddress { get; set; }
+
     internal void Validate()
     {
+        HardwareAddresses.Validate(HardwareAddress, nameof(HardwareAddress));
         if (Mtu is < 68 or > 65535)
             throw new ArgumentOutOfRangeException(nameof(Mtu), Mtu, "An MTU lies between 68 and 65535.");
         if (Queues is < 1 or > 256)

@@ -40,12 +40,18 @@ public sealed class TunSubnet
     /// <exception cref="ArgumentException">The addresses do not fit each other.</exception>
     public static TunSubnet Parse(string text, IPAddress? kernelAddress = null)
     {
+        (IPAddress address, int length) = ParsePrefix(text);
+        return new TunSubnet(address, length, kernelAddress);
+    }
+
+    internal static (IPAddress Address, int PrefixLength) ParsePrefix(string text)
+    {
         ArgumentNullException.ThrowIfNull(text);
         int slash = text.IndexOf('/', StringComparison.Ordinal);
         if (slash < 0 || !IPAddress.TryParse(text.AsSpan(0, slash), out IPAddress? address)
             || !int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int length))
             throw new FormatException($"'{text}' is no address with a prefix length, such as 10.77.0.2/24.");
-        return new TunSubnet(address, length, kernelAddress);
+        return (address, length);
     }
 
     public override string ToString() => $"{StackAddress}/{PrefixLength}";

@@ -17,6 +17,13 @@ public sealed class BulkTests
     [InlineData(Link.Plain, false, 65535, 256)]
     [InlineData(Link.Offload, false, 65535, 256)]
     [InlineData(Link.Offload, true, 1280, 64)]
+    [InlineData(Link.Tap, false, 1500, 256)]
+    [InlineData(Link.TapTwoQueues, true, 9000, 64)]
+    [InlineData(Link.Packet, false, 1500, 256)]
+    [InlineData(Link.PacketTwoQueues, true, 9000, 64)]
+    [InlineData(Link.Xdp, false, 1500, 256)]
+    [InlineData(Link.XdpTwoQueues, true, 3000, 64)]
+    [InlineData(Link.XdpGeneric, false, 1500, 64)]
     public async Task The_kernel_sends_and_every_byte_arrives(Link link, bool v6, int mtu, int mebibytes)
     {
         await using Lab lab = await Lab.OpenAsync(link, mtu: mtu);
@@ -38,6 +45,13 @@ public sealed class BulkTests
     [InlineData(Link.Plain, false, 65535, 256)]
     [InlineData(Link.Offload, false, 65535, 256)]
     [InlineData(Link.Offload, true, 1280, 64)]
+    [InlineData(Link.Tap, false, 1500, 256)]
+    [InlineData(Link.TapTwoQueues, true, 9000, 64)]
+    [InlineData(Link.Packet, false, 1500, 256)]
+    [InlineData(Link.PacketTwoQueues, true, 9000, 64)]
+    [InlineData(Link.Xdp, false, 1500, 256)]
+    [InlineData(Link.XdpTwoQueues, true, 3000, 64)]
+    [InlineData(Link.XdpGeneric, false, 1500, 64)]
     public async Task We_send_and_every_byte_arrives(Link link, bool v6, int mtu, int mebibytes)
     {
         await using Lab lab = await Lab.OpenAsync(link, mtu: mtu);
@@ -53,6 +67,9 @@ public sealed class BulkTests
     [InlineData(Link.Plain)]
     [InlineData(Link.Offload)]
     [InlineData(Link.OffloadTwoQueues)]
+    [InlineData(Link.Tap)]
+    [InlineData(Link.Packet)]
+    [InlineData(Link.Xdp)]
     public async Task Both_send_at_once(Link link)
     {
         const long bytes = 64 * MiB;

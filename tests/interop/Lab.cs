@@ -27,11 +27,18 @@ public enum Link
     Offload,
     OffloadTwoQueues,
     PlainTwoQueues,
+    Tap,
+    TapTwoQueues,
+    Packet,
+    PacketTwoQueues,
+    Xdp,
+    XdpTwoQueues,
+    XdpGeneric,
 }
 
 /// <summary>
-/// One of our stacks and the kernel, joined by a TUN device. The kernel's side lives in a network namespace of its own, which goes, with
-/// all that is in it, when the lab is closed.
+/// One of our stacks and the kernel, joined by a TUN or TAP device, or by a pair of veth interfaces of which the stack has one. The kernel's
+/// side lives in a network namespace of its own, and so does the stack's veth; they go, with all that is in them, when the lab is closed.
 /// </summary>
 internal sealed partial class Lab : IAsyncDisposable
 {
@@ -39,11 +46,10 @@ internal sealed partial class Lab : IAsyncDisposable
 
     private static int s_next;
 
-    private Lab(string space, NetStack stack, TunDevice tun)
+    private Lab(string space, NetStack stack)
     {
         Space = space;
         Stack = stack;
-        Tun = tun;
     }
 
     public static IPAddress OurAddress { get; } = IPAddress.Parse("10.77.0.2");
@@ -59,7 +65,14 @@ internal sealed partial class Lab : IAsyncDisposable
 
     public NetStack Stack { get; }
 
-    public TunDevice Tun { get; }
+    /// <summary>The device, if it is TUN or TAP.</summary>
+    public TunDevice Tun { get; private set; } = null!;
+
+    /// <summary>The device, whatever it is.</summary>
+    public NetDriver Driver { get; private set; } = null!;
+
+    /// <summary>The namespace of the stack's veth; it is there if the link needs one.</summary>
+    public string StackSpace => $"{Space}-s";
 
     /// <summary>The reason that the stack was told when its device was lost.</summary>
     public TaskCompletionSource<string> Lost { get; } = new();
@@ -70,27 +83,79 @@ internal sealed partial class Lab : IAsyncDisposable
             Assert.Fail($"This machine cannot run it: {missing}.");
         string space = $"mr-{Environment.ProcessId}-{Interlocked.Increment(ref s_next)}";
         (await Shell.RunAsync("ip", "netns", "add", space)).Succeeded("ip netns add");
-        var stack = new NetStack(options);
-        var tunOptions = new TunOptions
+        var lab = new Lab(space, new NetStack(options));
+        try
         {
-            NetworkNamespace = space,
-            Mtu = mtu,
-            Offload = link is Link.Offload or Link.OffloadTwoQueues,
-            Queues = link is Link.OffloadTwoQueues or Link.PlainTwoQueues ? 2 : 1,
-        };
-        TaskCompletionSource<string>? lost = null;
-        TunDevice tun = stack.AddTun(Device, [TunSubnet.Parse("10.77.0.2/24"), TunSubnet.Parse("fd77::2/64")], tunOptions,
-            reason => lost!.TrySetResult(reason));
-        var lab = new Lab(space, stack, tun);
-        lost = lab.Lost;
-        return lab;
+            await lab.JoinAsync(link, mtu);
+            return lab;
+        }
+        catch
+        {
+            await lab.DisposeAsync();
+            throw;
+        }
     }
 
     public async ValueTask DisposeAsync()
     {
         Stack.Dispose();
         await Shell.RunAsync("ip", "netns", "del", Space);
+        if (Driver is not TunDevice)
+            await Shell.RunAsync("ip", "netns", "del", StackSpace);
     }
+
+    private async Task JoinAsync(Link link, int mtu)
+    {
+        bool twoQueues = link is Link.OffloadTwoQueues or Link.PlainTwoQueues or Link.TapTwoQueues or Link.PacketTwoQueues or Link.XdpTwoQueues;
+        int queues = twoQueues ? 2 : 1;
+        if (link is Link.Packet or Link.PacketTwoQueues or Link.Xdp or Link.XdpTwoQueues or Link.XdpGeneric)
+        {
+            await MakeVethAsync(mtu, queues);
+            Driver = link is Link.Packet or Link.PacketTwoQueues ? AddPacket(queues) : AddXdp(link, queues);
+            Stack.AddAddress(Device, OurAddress6, 64);
+            return;
+        }
+        TunSubnet[] subnets = [TunSubnet.Parse("10.77.0.2/24"), TunSubnet.Parse("fd77::2/64")];
+        var options = new TunOptions
+        {
+            NetworkNamespace = Space,
+            Mtu = mtu,
+            Offload = link is not (Link.Plain or Link.PlainTwoQueues),
+            Queues = queues,
+        };
+        Tun = link is Link.Tap or Link.TapTwoQueues ? Stack.AddTap(Device, subnets, options, OnLost) : Stack.AddTun(Device, subnets, options, OnLost);
+        Driver = Tun;
+    }
+
+    private PacketDevice AddPacket(int queues) =>
+        Stack.AddPacketDevice(Device, "10.77.0.2/24", new PacketOptions { NetworkNamespace = StackSpace, Queues = queues }, OnLost);
+
+    private XdpDevice AddXdp(Link link, int queues)
+    {
+        // A veth leaves checksums to a receiver that knows it; segments, to one that can take more than a frame.
+        InSpace(() => LinkSettings.TurnOff(Device, LinkSettings.SendChecksums));
+        var options = new XdpOptions
+        {
+            NetworkNamespace = StackSpace,
+            Queues = queues,
+            Mode = link == Link.XdpGeneric ? XdpMode.Generic : XdpMode.Native,
+        };
+        return Stack.AddXdpDevice(Device, "10.77.0.2/24", options, OnLost);
+    }
+
+    private async Task MakeVethAsync(int mtu, int queues)
+    {
+        string[] spread = ["numtxqueues", $"{queues}", "numrxqueues", $"{queues}"];
+        (await Shell.RunAsync("ip", "netns", "add", StackSpace)).Succeeded("ip netns add");
+        (await Shell.RunAsync(["ip", "-n", Space, "link", "add", Device, "mtu", $"{mtu}", .. spread, "type", "veth",
+            "peer", "name", Device, "netns", StackSpace, "mtu", $"{mtu}", .. spread])).Succeeded("ip link add");
+        (await Shell.RunAsync("ip", "-n", Space, "address", "add", $"{KernelAddress}/24", "dev", Device)).Succeeded("ip address add");
+        (await Shell.RunAsync("ip", "-n", Space, "address", "add", $"{KernelAddress6}/64", "dev", Device, "nodad")).Succeeded("ip address add");
+        (await Shell.RunAsync("ip", "-n", Space, "link", "set", Device, "up")).Succeeded("ip link set up");
+        (await Shell.RunAsync("ip", "-n", StackSpace, "link", "set", Device, "up")).Succeeded("ip link set up");
+    }
+
+    private void OnLost(string reason) => Lost.TrySetResult(reason);
 
     /// <summary>Runs a program on the kernel's side.</summary>
     public Task<Outcome> RunAsync(params string[] command) => Shell.RunAsync(["ip", "netns", "exec", Space, .. command]);
@@ -163,7 +228,7 @@ internal sealed partial class Lab : IAsyncDisposable
         }
     }
 
-    private T InSpace<T>(Func<T> body)
+    public T InSpace<T>(Func<T> body)
     {
         T result = default!;
         ExceptionDispatchInfo? failure = null;

@@ -10,6 +10,9 @@ public sealed class LostDeviceTests
     [KernelTheory]
     [InlineData(Link.Plain)]
     [InlineData(Link.OffloadTwoQueues)]
+    [InlineData(Link.TapTwoQueues)]
+    [InlineData(Link.PacketTwoQueues)]
+    [InlineData(Link.XdpTwoQueues)]
     public async Task Connections_fail_and_the_owner_is_told(Link link)
     {
         await using Lab lab = await Lab.OpenAsync(link);

@@ -14,6 +14,9 @@ public sealed class ManyTests
     [KernelTheory]
     [InlineData(Link.Plain)]
     [InlineData(Link.OffloadTwoQueues)]
+    [InlineData(Link.TapTwoQueues)]
+    [InlineData(Link.PacketTwoQueues)]
+    [InlineData(Link.XdpTwoQueues)]
     public async Task A_thousand_connections_from_the_kernel(Link link)
     {
         await using Lab lab = await Lab.OpenAsync(link);

@@ -11,6 +11,12 @@ public sealed class PingTests
     [InlineData(Link.OffloadTwoQueues, "10.77.0.2", 56)]
     [InlineData(Link.Plain, "fd77::2", 56)]
     [InlineData(Link.Offload, "fd77::2", 1400)]
+    [InlineData(Link.Tap, "10.77.0.2", 56)]
+    [InlineData(Link.Packet, "10.77.0.2", 4000)]
+    [InlineData(Link.Xdp, "10.77.0.2", 56)]
+    [InlineData(Link.Tap, "fd77::2", 1400)]
+    [InlineData(Link.Packet, "fd77::2", 56)]
+    [InlineData(Link.Xdp, "fd77::2", 1400)]
     public async Task The_kernel_pings_us(Link link, string address, int size)
     {
         await using Lab lab = await Lab.OpenAsync(link);

@@ -17,6 +17,9 @@ public sealed class ProgramTests
     [InlineData(Link.Plain, "http://10.77.0.2:8080/document")]
     [InlineData(Link.Offload, "http://10.77.0.2:8080/document")]
     [InlineData(Link.Offload, "http://[fd77::2]:8080/document")]
+    [InlineData(Link.Tap, "http://10.77.0.2:8080/document")]
+    [InlineData(Link.Packet, "http://[fd77::2]:8080/document")]
+    [InlineData(Link.Xdp, "http://10.77.0.2:8080/document")]
     public async Task Curl_gets_a_document_from_us(Link link, string url)
     {
         await using Lab lab = await Lab.OpenAsync(link);
