@@ -38,6 +38,26 @@ internal sealed class CliSpace : IAsyncDisposable
         Here(["env", "--default-signal=INT", $"XDG_RUNTIME_DIR={Directory}", Environment.ProcessPath!.EndsWith("dotnet", StringComparison.Ordinal) ? Environment.ProcessPath : "dotnet",
             Path.Combine(AppContext.BaseDirectory, "Millrace.Cli.dll"), .. arguments]);
 
+    /// <summary>
+    /// An Ethernet of two interfaces, of which the kernel has an address on the first, and sends whole checksums: to an XDP socket nobody
+    /// would add them.
+    /// </summary>
+    public async Task MakeVethAsync(string first, string second)
+    {
+        string noChecksumOffload = "import array, fcntl, socket, struct; off = array.array('I', [0x17, 0]); "
+            + $"fcntl.ioctl(socket.socket(), 0x8946, struct.pack('16sP16x', b'{first}', off.buffer_info()[0]))";
+        string[][] commands =
+        [
+            ["ip", "link", "add", first, "type", "veth", "peer", "name", second],
+            ["ip", "address", "add", $"{Kernel}/24", "dev", first],
+            ["ip", "link", "set", first, "up"],
+            ["ip", "link", "set", second, "up"],
+            ["python3", "-c", noChecksumOffload],
+        ];
+        foreach (string[] command in commands)
+            (await RunAsync(command)).Succeeded(string.Join(' ', command[..2]));
+    }
+
     /// <summary>The tool, over the space's device.</summary>
     public string[] OverTun(params string[] arguments) => Tool([.. arguments, "--tun", Device, "--address", $"{Address}/24"]);
 

@@ -46,6 +46,25 @@ public sealed class CliTests
         Assert.True(JsonDocument.Parse(last).RootElement.TryGetProperty("name", out _));
     }
 
+    [KernelTheory]
+    [InlineData("--tap")]
+    [InlineData("--packet")]
+    [InlineData("--xdp")]
+    public async Task Serve_and_get_on_an_Ethernet(string kind)
+    {
+        const string otherEnd = "mr1";
+        await using CliSpace space = await CliSpace.OpenAsync();
+        if (kind != "--tap")
+            await space.MakeVethAsync(CliSpace.Device, otherEnd);
+        string[] device = [kind, kind == "--tap" ? CliSpace.Device : otherEnd, "--address", $"{CliSpace.Address}/24"];
+        string file = space.NewFile("file", 5_000_000), copy = Path.Combine(space.Directory, "copy");
+        using OsProcess serve = await CliSpace.StartAsync(space.Tool(["serve", "--http", "8080", "--root", space.Directory, .. device]), Ready);
+        (await space.RunAsync(Curl("-o", copy, $"http://{CliSpace.Address}:8080/file"))).Succeeded("curl");
+        Assert.Equal(await File.ReadAllBytesAsync(file), await File.ReadAllBytesAsync(copy));
+        Assert.Equal(0, await CliSpace.EndAsync(serve));
+        Assert.Equal(kind != "--tap", await space.HasDeviceAsync());
+    }
+
     [KernelFact]
     public async Task Serve_without_a_root_has_a_page_of_its_own()
     {

@@ -12,7 +12,7 @@ using Millrace.Cli.Tun;
 
 namespace Millrace.Cli.Commands;
 
-/// <summary><c>millrace serve</c>: servers behind a TUN device, until the user stops them.</summary>
+/// <summary><c>millrace serve</c>: servers behind a device, until the user stops them.</summary>
 internal static class ServeCommand
 {
     private static readonly TunOptionSet Tun = new();
@@ -33,9 +33,10 @@ internal static class ServeCommand
 
     public static Command Create()
     {
-        Command command = new Command("serve", "Serves HTTP and the small services over a TUN device, until Ctrl-C.") { Http, Root, Echo, Discard, Chargen }
+        Command command = new Command("serve", "Serves HTTP and the small services over a TUN device or an interface, until Ctrl-C.") { Http, Root, Echo, Discard, Chargen }
             .WithExamples(
                 "millrace serve --tun mr0 --address 10.77.0.2/24 --http 8080 --root .     # then: curl http://10.77.0.2:8080/",
+                "millrace serve --packet eth0 --address 192.0.2.7/24 --gateway 192.0.2.1 --http 80",
                 "millrace serve --tun mr0 --address 10.77.0.2/24 --echo 7 --pcap echo.pcapng");
         Tun.AddTo(command);
         command.SetAction(RunAsync);
@@ -108,7 +109,7 @@ internal static class ServeCommand
     {
         TextWriter output = line.InvocationConfiguration.Output;
         string host = session.Address.AddressFamily == AddressFamily.InterNetworkV6 ? $"[{session.Address}]" : session.Address.ToString();
-        output.WriteLine($"{session.Settings.Device}: the stack is {session.Settings.Subnet}, the kernel {session.Settings.Subnet.KernelAddress}");
+        output.WriteLine(session.Settings);
         if (line.GetValue(Http) is { } http)
             output.WriteLine($"  http     curl http://{host}:{http}/");
         Tell("echo", line.GetValue(Echo));

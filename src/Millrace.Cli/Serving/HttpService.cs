@@ -82,7 +82,7 @@ internal static class HttpService
               table { border-collapse: collapse } td { padding: .15rem 1.5rem .15rem 0 } code { font-size: .95em }
             </style>
             <h1>Millrace</h1>
-            <p>This page came through a TCP/IP stack that runs in user space, in .NET: Kestrel above it, a TUN device below.</p>
+            <p>This page came through a TCP/IP stack that runs in user space, in .NET: Kestrel above it, a {{session.Settings.Kind.ToString().ToUpperInvariant()}} device below.</p>
             <table>
               <tr><td>you<td><code>{{you}}</code>
               <tr><td>the stack<td><code>{{here}}</code>

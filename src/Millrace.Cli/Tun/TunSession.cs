@@ -11,7 +11,7 @@ using Millrace.Linux;
 namespace Millrace.Cli.Tun;
 
 /// <summary>
-/// A stack behind a TUN device, for as long as a command runs: with its capture and trace, and the socket that <c>millrace ss</c> asks.
+/// A stack behind a device, for as long as a command runs: with its capture and trace, and the socket that <c>millrace ss</c> asks.
 /// </summary>
 internal sealed class TunSession : IAsyncDisposable
 {
@@ -43,7 +43,7 @@ internal sealed class TunSession : IAsyncDisposable
     public static async Task<TunSession> OpenAsync(string command, TunSettings settings)
     {
         if (!OperatingSystem.IsLinux())
-            throw new CommandFailedException("TUN devices are Linux's: this command runs on Linux only");
+            throw new CommandFailedException("the devices are Linux's: this command runs on Linux only");
         var session = new TunSession(settings);
         try
         {
@@ -104,18 +104,40 @@ internal sealed class TunSession : IAsyncDisposable
             _trace = new TraceFile(Stack, traceFile);
         try
         {
-            Stack.AddTun(Settings.Device, [Settings.Subnet], new TunOptions { Mtu = Settings.Mtu }, OnLost);
+            AddDevice();
         }
         catch (ArgumentException e)
         {
-            throw new UsageException($"--tun: {e.Message.Split(" (Parameter", 2)[0]}");
+            throw new UsageException($"--{Settings.Kind.ToString().ToLowerInvariant()}: {e.Message.Split(" (Parameter", 2)[0]}");
         }
-        // What is not in the subnet goes to the kernel, which may forward it.
+        // On a TUN or TAP device what is not in the subnet goes to the kernel, which may forward it.
         bool v4 = Address.AddressFamily == AddressFamily.InterNetwork;
-        Stack.AddRoute(v4 ? IPAddress.Any : IPAddress.IPv6Any, 0, Settings.Device, Settings.Subnet.KernelAddress);
+        if (Settings.Gateway is { } gateway)
+            Stack.AddRoute(v4 ? IPAddress.Any : IPAddress.IPv6Any, 0, Settings.Device, gateway);
         if (_pcapFile is not null)
             _capture = Stack.Capture(Settings.Device, _pcapFile);
         _control = ControlServer.Start(command, Stack, RuntimeDirectory.Default);
+    }
+
+    [SupportedOSPlatform("linux")]
+    private void AddDevice()
+    {
+        string name = Settings.Device, address = Settings.Subnet.ToString();
+        switch (Settings.Kind)
+        {
+            case DeviceKind.Tun:
+                Stack.AddTun(name, [Settings.Subnet], new TunOptions { Mtu = Settings.Mtu }, OnLost);
+                break;
+            case DeviceKind.Tap:
+                Stack.AddTap(name, [Settings.Subnet], new TunOptions { Mtu = Settings.Mtu }, OnLost);
+                break;
+            case DeviceKind.Packet:
+                Stack.AddPacketDevice(name, address, onLost: OnLost);
+                break;
+            case DeviceKind.Xdp:
+                Stack.AddXdpDevice(name, address, onLost: OnLost);
+                break;
+        }
     }
 
     private void OnLost(string reason)
