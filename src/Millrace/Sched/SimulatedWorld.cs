@@ -8,8 +8,6 @@ using Millrace.Wire;
 
 namespace Millrace.Sched;
 
-#pragma warning disable RS0030 // this file starts the simulator's threads
-
 /// <summary>
 /// The simulator: virtual time, and any number of tasks of which exactly one runs. A task is an OS thread that holds the baton or
 /// waits for it; when no task can run, the one that went to sleep last plays the clock: it jumps to the next event and runs it.
@@ -19,7 +17,7 @@ namespace Millrace.Sched;
 /// holder of the baton, which is passed by <see cref="Parker"/>s, so there is no lock. The tasks' threads are pinned to one CPU: only one
 /// of them runs anyway, and passing the baton then costs a tenth.
 /// </remarks>
-internal sealed class SimulatedWorld : IDisposable
+internal sealed partial class SimulatedWorld : IDisposable
 {
     /// <summary>What entering a system call costs in virtual time, so that a program that polls moves the clock.</summary>
     private static readonly Micros SyscallCost = new(1);
@@ -37,7 +35,7 @@ internal sealed class SimulatedWorld : IDisposable
 
     private readonly List<SimulatedHost> _hosts = [];
     private readonly List<TaskStruct> _runnable = [];
-    private readonly PriorityQueue<Sleeper, (long At, long Order)> _sleepers = new();
+    private readonly SleepQueue _sleepers = new();
     private readonly List<SimulatedTask> _tasks = [];
     private readonly Dictionary<TaskStruct, WorkLoop> _programs = [];
     private readonly TaskStruct _driver = new(int.MaxValue, "driver");
@@ -47,7 +45,6 @@ internal sealed class SimulatedWorld : IDisposable
     private volatile TaskStruct _running;
     private Micros _horizon = Micros.Never;
     private Func<bool>? _until;
-    private long _order;
     private int _live;
     private int _slice;
     private int _vainYields;
@@ -133,7 +130,7 @@ internal sealed class SimulatedWorld : IDisposable
         if (!_inRun)
             throw new InvalidOperationException("A call that blocks needs a task of the simulation to block.");
         if (deadline != Micros.Never)
-            AddSleeper(task, deadline);
+            _sleepers.Add(task, deadline, _tasks.Count);
         _vainYields = 0;
         task.Blocked = true;
         task.Woken = false;
@@ -273,23 +270,6 @@ internal sealed class SimulatedWorld : IDisposable
         _runnable.Add(task);
     }
 
-    private void AddSleeper(TaskStruct task, Micros deadline)
-    {
-        // Sleeps that ended early leave their deadlines behind; they must not pile up.
-        if (_sleepers.Count > 64 + 2 * _tasks.Count)
-        {
-            List<(Sleeper, (long, long))> current = [];
-            foreach ((Sleeper s, (long At, long Order) at) in _sleepers.UnorderedItems)
-            {
-                if (!s.IsStale)
-                    current.Add((s, at));
-            }
-            _sleepers.Clear();
-            _sleepers.EnqueueRange(current);
-        }
-        _sleepers.Enqueue(new Sleeper(task, task.SleepCount), (deadline.Value, _order++));
-    }
-
     // Called by the task that cannot or shall not go on. Returns when it holds the baton again.
     private void SwitchFrom(TaskStruct me)
     {
@@ -383,9 +363,7 @@ internal sealed class SimulatedWorld : IDisposable
 
     private Micros NextEvent()
     {
-        while (_sleepers.TryPeek(out Sleeper s, out _) && s.IsStale)
-            _sleepers.Dequeue();
-        Micros next = _sleepers.TryPeek(out _, out (long At, long) at) ? new Micros(at.At) : Micros.Never;
+        Micros next = _sleepers.Next;
         foreach (SimulatedHost host in _hosts)
             next = Micros.Min(next, host.NextDeadline);
         return next;
@@ -395,12 +373,8 @@ internal sealed class SimulatedWorld : IDisposable
     {
         foreach (SimulatedHost host in _hosts)
             host.RunDue(Now);
-        while (_sleepers.TryPeek(out Sleeper s, out (long At, long) at) && (s.IsStale || at.At <= Now.Value))
-        {
-            _sleepers.Dequeue();
-            if (!s.IsStale)
-                Unpark(s.Task);
-        }
+        while (_sleepers.TakeDue(Now) is { } task)
+            Unpark(task);
     }
 
     private string DescribeDeadlock()
@@ -431,179 +405,6 @@ internal sealed class SimulatedWorld : IDisposable
         _progress++;
         _running = next;
         next.Parker.Signal();
-    }
-
-    private readonly record struct Sleeper(TaskStruct Task, int Sleep)
-    {
-        public bool IsStale => !Task.Blocked || Task.SleepCount != Sleep;
-    }
-
-    /// <summary>A task that runs what is posted to it.</summary>
-    private sealed class WorkLoop(SimulatedWorld world, string waitChannel)
-    {
-        private readonly Queue<HostWork> _work = new();
-        private Sentry? _context;
-        private bool _ended;
-
-        /// <summary>Set before the task runs.</summary>
-        public TaskStruct Task { get; set; } = null!;
-
-        public void Post(HostWork work)
-        {
-            _work.Enqueue(work);
-            if (Task.TryWake())
-                world.Unpark(Task);
-        }
-
-        public void RunForEver() => RunUntil(static () => false);
-
-        /// <summary>
-        /// Begins a program and runs its continuations. They come back here by the program's context; what the stacks and timers post runs
-        /// without one, or continuations that want none would go to the thread pool (concurrency.md 28).
-        /// </summary>
-        public void Run(Func<Task> program)
-        {
-            _context = new Sentry(world, this);
-            SynchronizationContext.SetSynchronizationContext(_context);
-            Task running = program();
-            // Whoever completes it, the context brings that here, and so ends the loop's sleep.
-            running.GetAwaiter().UnsafeOnCompleted(static () => { });
-            SynchronizationContext.SetSynchronizationContext(null);
-            RunUntil(() => running.IsCompleted);
-            world._programs.Remove(Task);
-            _ended = true;
-            while (_work.TryDequeue(out HostWork? left))
-                world.Worker.Post(left);
-            running.GetAwaiter().GetResult();
-        }
-
-        /// <summary>A continuation of the program's. What it leaves when it is over, the worker runs.</summary>
-        public void Continue(SendOrPostCallback callback, object? state)
-        {
-            if (!world.IsInside)
-            {
-                world.Fail(Task);
-                return;
-            }
-            (_ended ? world.Worker : this).Post(new Continuation(callback, state, _context));
-        }
-
-        private void RunUntil(Func<bool> isOver)
-        {
-            while (!isOver())
-            {
-                if (_work.TryDequeue(out HostWork? work))
-                {
-                    work.Execute();
-                    continue;
-                }
-                Task.SetState(TaskState.Interruptible);
-                Task.WaitChannel = waitChannel;
-                world.Park(Task, Micros.Never);
-                Task.WaitChannel = null;
-            }
-        }
-    }
-
-    private sealed class SimulatedTask(SimulatedWorld world, TaskStruct task, Action body, bool isWorker)
-    {
-        private Thread? _thread;
-
-        public TaskStruct Task { get; } = task;
-
-        public bool IsWorker { get; } = isWorker;
-
-        public bool Ended { get; private set; }
-
-        /// <summary>Whether the thread is in a wait or a sleep of the runtime's. The stack's own waits are none.</summary>
-        public bool WaitsOutside => (_thread!.ThreadState & ThreadState.WaitSleepJoin) != 0;
-
-        public void Start()
-        {
-            _thread = new Thread(Main) { IsBackground = true, Name = Task.Name };
-            _thread.Start();
-        }
-
-        /// <summary>Waits for the end of the thread, unless it does something else for ever.</summary>
-        public void Join() => _thread!.Join(Patience.ToTimeSpan());
-
-        private void Main()
-        {
-            ThreadAffinity.Pin(world._pinnedTo);
-            ThreadContext.Current.Task = Task;
-            // Tasks are spread over the CPUs of their machine.
-            ThreadContext.Current.LastCpu = Task.Pid - 1;
-            // Continuations run without a context, or those that want none would be sent to the thread pool.
-            if (!IsWorker)
-                SynchronizationContext.SetSynchronizationContext(new Sentry(world, program: null));
-            Exception? failure = null;
-            try
-            {
-                world.WaitForBaton(Task);
-                body();
-            }
-            catch (SimulationAbortedException)
-            {
-            }
-            catch (Exception e)
-            {
-                failure = e;
-            }
-            Ended = true;
-            world.OnTaskEnd(this, failure);
-        }
-    }
-
-    /// <summary>Told by the runtime when a task waits for a lock, a .NET task or a handle: for something that the simulator cannot see.</summary>
-    private sealed class Sentry : SynchronizationContext
-    {
-        private readonly SimulatedWorld _world;
-        private readonly WorkLoop? _program;
-
-        /// <param name="program">Where what awaited goes on; null: the worker, without a context.</param>
-        public Sentry(SimulatedWorld world, WorkLoop? program)
-        {
-            _world = world;
-            _program = program;
-            SetWaitNotificationRequired();
-        }
-
-        public override int Wait(nint[] waitHandles, bool waitAll, int millisecondsTimeout)
-        {
-            // Something of the process's, like its console, that a thread outside the simulation holds for a moment, is no harm.
-            int patience = (int)Patience.Milliseconds;
-            bool bounded = millisecondsTimeout >= 0 && millisecondsTimeout <= patience;
-            int result = WaitHelper(waitHandles, waitAll, bounded ? millisecondsTimeout : patience);
-            if (result == WaitHandle.WaitTimeout && !bounded)
-            {
-                throw new SimulationDeadlockException(
-                    $"{_world._running.Name} waits for a lock, a task or a handle outside the stack, which no other task can give it:{Environment.NewLine}{Environment.StackTrace}");
-            }
-            return result;
-        }
-
-        /// <summary>What awaited in a task goes on in the simulation.</summary>
-        public override void Post(SendOrPostCallback d, object? state)
-        {
-            if (_program is null)
-                _world.Post(new Continuation(d, state, context: null));
-            else
-                _program.Continue(d, state);
-        }
-
-        public override void Send(SendOrPostCallback d, object? state) => d(state);
-
-        public override SynchronizationContext CreateCopy() => this;
-    }
-
-    private sealed class Continuation(SendOrPostCallback callback, object? state, SynchronizationContext? context) : HostWork
-    {
-        public override void Execute()
-        {
-            SynchronizationContext.SetSynchronizationContext(context);
-            callback(state);
-            SynchronizationContext.SetSynchronizationContext(null);
-        }
     }
 }
 

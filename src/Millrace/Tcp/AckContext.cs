@@ -81,5 +81,13 @@ internal struct AckContext
     /// <summary>Packets that AccECN tells arrived marked. Linux: ecn_count.</summary>
     public uint MarkedPackets;
 
+    /// <summary>Packets taken off the queue; and whether the last buffer was only shortened.</summary>
+    public int AckedPackets;
+    public bool EndedInside;
+
+    /// <summary>Of what was acknowledged and never retransmitted nor SACKed: when the first and the last had been sent, 0 if there is none, and the lowest sequence.</summary>
+    public long FirstAckedTime, LastAckedTime;
+    public SeqNumber LowestAcked;
+
     public readonly bool Has(AckFlags flag) => (Flags & flag) != 0;
 }

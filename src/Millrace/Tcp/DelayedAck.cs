@@ -40,9 +40,6 @@ internal struct DelayedAck
     /// <summary>How interactive the connection is. Linux: pingpong.</summary>
     public byte PingPong;
 
-    /// <summary>Times that the timer found the socket owned or came early. Linux: retry.</summary>
-    public byte Retry;
-
     /// <summary>The delay in use, microseconds; 0 until the first data. Linux: ato.</summary>
     public int Ato;
 
@@ -135,7 +132,6 @@ internal struct DelayedAck
             }
         }
         Pending = AckPending.None;
-        Retry = 0;
     }
 
     /// <summary>

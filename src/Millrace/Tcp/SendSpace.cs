@@ -1,4 +1,5 @@
 using System;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace.Tcp;
@@ -37,6 +38,20 @@ internal struct SendSpace
     public byte WndScale;
 
     public readonly SeqNumber WndEnd => Una + Wnd;
+
+    /// <summary>
+    /// Whether an acknowledgement can be true. One of what was never sent is answered, and so is one that is older than any window that was
+    /// ever open, which is a guess; one that was only overtaken is <see cref="DropReason.TcpOldAck"/>. RFC 9293 §3.10.7.4, RFC 5961 §5.2.
+    /// </summary>
+    public readonly DropReason CheckAck(SeqNumber ack, ulong bytesAcked)
+    {
+        if (ack > Nxt)
+            return DropReason.TcpAckUnsentData;
+        if (ack >= Una)
+            return DropReason.None;
+        long maxWindow = Math.Min(MaxWnd, (long)Math.Min(bytesAcked, uint.MaxValue));
+        return Una - ack > maxWindow ? DropReason.TcpTooOldAck : DropReason.TcpOldAck;
+    }
 
     /// <summary>
     /// Takes an acknowledgement's window. True: it changed anything. RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 keep an old segment

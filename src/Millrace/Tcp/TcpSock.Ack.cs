@@ -20,25 +20,14 @@ internal sealed partial class TcpSock
         var ack = new AckContext { Flags = flags };
         ack.Rate.PriorDelivered = 0;
         uint priorPackets = PacketsOut, priorDelivered = Delivered, priorLost = Packets.TotalLost;
-        if (ackSeq < priorUna)
+        DropReason reason = Snd.CheckAck(ackSeq, Stats.BytesAcked);
+        if (reason != DropReason.None)
         {
-            // RFC 5961 §5.2: an ACK older than any window that was ever open is a guess.
-            long maxWindow = Math.Min(Snd.MaxWnd, (long)Math.Min(Stats.BytesAcked, uint.MaxValue));
-            if (priorUna - ackSeq > maxWindow)
-            {
-                if ((flags & AckFlags.NoChallengeAck) == 0)
-                    SendChallengeAck(cpu);
-                return DropReason.TcpTooOldAck;
-            }
-            OnOldAck(cpu, skb, options, ref ack, priorUna, priorDelivered);
-            return DropReason.TcpOldAck;
-        }
-        // RFC 9293 §3.10.7.4: an ACK for something not yet sent is answered and dropped.
-        if (ackSeq > Snd.Nxt)
-        {
-            if ((flags & AckFlags.NoChallengeAck) == 0)
+            if (reason == DropReason.TcpOldAck)
+                OnOldAck(cpu, skb, options, ref ack, priorUna, priorDelivered);
+            else if ((flags & AckFlags.NoChallengeAck) == 0)
                 SendChallengeAck(cpu);
-            return DropReason.TcpAckUnsentData;
+            return reason;
         }
         if (ackSeq > priorUna)
         {
@@ -70,17 +59,16 @@ internal sealed partial class TcpSock
         if (Recovery!.Probe.IsOut)
             OnProbeAck(cpu, ackSeq, ack.Flags);
         if (IsDubious(ack.Flags))
-        {
-            int duplicates = (ack.Flags & (AckFlags.UnaAdvanced | AckFlags.NotDuplicate | AckFlags.DsackingAck)) == 0
-                ? Math.Max(1, (int)skb.GsoSegs)
-                : 0;
-            OnDubiousAck(cpu, ref ack, priorUna, duplicates);
-        }
+            OnDubiousAck(cpu, ref ack, priorUna, DuplicatesIn(skb, ack.Flags));
         if (ack.Has(AckFlags.SetXmitTimer))
             SetXmitTimer(cpu);
         FinishAck(cpu, ref ack, priorDelivered, priorLost);
         return DropReason.None;
     }
+
+    // Without SACK each duplicate counts, even those that came as one super-packet.
+    private static int DuplicatesIn(SkBuff skb, AckFlags flags) =>
+        (flags & (AckFlags.UnaAdvanced | AckFlags.NotDuplicate | AckFlags.DsackingAck)) == 0 ? Math.Max(1, (int)skb.GsoSegs) : 0;
 
     private AckFlags UpdateFromSegment(Cpu cpu, SkBuff skb, uint window, in TcpOptions options, ref AckContext ack, SeqNumber priorUna)
     {

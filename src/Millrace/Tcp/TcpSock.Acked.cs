@@ -15,10 +15,7 @@ internal sealed partial class TcpSock
     {
         LossRecovery recovery = Recovery!;
         uint priorSacked = SackedOut;
-        SeqNumber reordered = Snd.Nxt;
-        long firstTime = 0, lastTime = 0;
-        int acked = 0;
-        bool whole = true, ecnEcho = ack.Has(AckFlags.Ece);
+        ack.LowestAcked = Snd.Nxt;
         SkBuff? skb;
         while ((skb = recovery.Queue.First) is not null)
         {
@@ -31,14 +28,13 @@ internal sealed partial class TcpSock
                 packets = AckPart(cpu, skb);
                 if (packets == 0)
                     break;
-                whole = false;
+                ack.EndedInside = true;
             }
             // What was SACKed before has been delivered before.
             if ((skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
                 ack.DeliveredBytes -= SeqNumber.Min(skb.Tcp.EndSeq, Snd.Una) - start;
-            NoteAcked(cpu, skb, packets, ref ack, ref reordered, ref firstTime, ref lastTime, ecnEcho);
-            acked += packets;
-            if (!whole)
+            NoteAcked(skb, packets, ref ack);
+            if (ack.EndedInside)
                 break;
             StampAcked(cpu, skb, priorUna);
             CompleteSent(cpu, skb);
@@ -52,7 +48,7 @@ internal sealed partial class TcpSock
             Snd.Up = Snd.Una;
         if (skb is not null && (skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)
             ack.Flags |= AckFlags.SackReneging;
-        MeasureAck(cpu, ref ack, skb, firstTime, lastTime, acked, whole, priorSacked, priorUna, reordered, priorHighest);
+        MeasureAck(cpu, ref ack, skb, priorSacked, priorUna, priorHighest);
     }
 
     // Linux: tcp_ack_tstamp.
@@ -71,9 +67,9 @@ internal sealed partial class TcpSock
         return before - skb.Tcp.Segments;
     }
 
-    private void NoteAcked(Cpu cpu, SkBuff skb, int packets, ref AckContext ack, ref SeqNumber reordered, ref long firstTime,
-        ref long lastTime, bool ecnEcho)
+    private void NoteAcked(SkBuff skb, int packets, ref AckContext ack)
     {
+        ack.AckedPackets += packets;
         ref TcpControlBlock tcp = ref skb.Tcp;
         SackedFlags sacked = tcp.Sacked;
         if ((sacked & SackedFlags.Retrans) != 0)
@@ -84,11 +80,10 @@ internal sealed partial class TcpSock
         }
         else if ((sacked & SackedFlags.SackedAcked) == 0)
         {
-            lastTime = skb.SentTime;
-            if (firstTime == 0)
-                firstTime = lastTime;
-            if (tcp.Seq < reordered)
-                reordered = tcp.Seq;
+            ack.LastAckedTime = skb.SentTime;
+            if (ack.FirstAckedTime == 0)
+                ack.FirstAckedTime = skb.SentTime;
+            ack.LowestAcked = SeqNumber.Min(ack.LowestAcked, tcp.Seq);
             if (tcp.EndSeq <= Recovery!.RecoveryPoint)
                 ack.Flags |= AckFlags.OrigSackAcked;
         }
@@ -98,7 +93,7 @@ internal sealed partial class TcpSock
         }
         else if (HasSack)
         {
-            Rate.Count((uint)packets, ecnEcho);
+            Rate.Count((uint)packets, ack.Has(AckFlags.Ece));
             if (!IsSpuriousRetransmit(skb))
                 AdvanceRack(skb, tcp.EndSeq, sacked);
         }
@@ -134,16 +129,15 @@ internal sealed partial class TcpSock
 
     // ---- Round trip and rate ----
 
-    private void MeasureAck(Cpu cpu, ref AckContext ack, SkBuff? head, long firstTime, long lastTime, int acked, bool whole,
-        uint priorSacked, SeqNumber priorUna, SeqNumber reordered, SeqNumber priorHighest)
+    private void MeasureAck(Cpu cpu, ref AckContext ack, SkBuff? head, uint priorSacked, SeqNumber priorUna, SeqNumber priorHighest)
     {
         long seqRtt = -1, sackRtt = -1, caRtt = -1;
-        if (firstTime != 0 && !ack.Has(AckFlags.RetransDataAcked))
+        if (ack.FirstAckedTime != 0 && !ack.Has(AckFlags.RetransDataAcked))
         {
-            seqRtt = Time.Value - firstTime;
-            caRtt = Time.Value - lastTime;
+            seqRtt = Time.Value - ack.FirstAckedTime;
+            caRtt = Time.Value - ack.LastAckedTime;
             // A lone small packet over a round trip: its ACK was probably delayed.
-            if (acked == 1 && whole && priorSacked == 0 && Snd.Una - priorUna < MssCache && ack.Rate.PriorDelivered + 1 == Delivered
+            if (ack.AckedPackets == 1 && !ack.EndedInside && priorSacked == 0 && Snd.Una - priorUna < MssCache && ack.Rate.PriorDelivered + 1 == Delivered
                 && (ack.Flags & (AckFlags.CaAlert | AckFlags.SynAcked)) == 0)
                 ack.Flags |= AckFlags.MaybeDelayed;
         }
@@ -159,14 +153,14 @@ internal sealed partial class TcpSock
             OnMtuProbeAcked(cpu);
             if (!HasSack)
             {
-                RemoveRenoSacks(cpu, acked, ack.Has(AckFlags.Ece));
+                RemoveRenoSacks(cpu, ack.AckedPackets, ack.Has(AckFlags.Ece));
                 if (ack.Has(AckFlags.RetransDataAcked))
                     ack.Flags &= ~AckFlags.OrigSackAcked;
             }
-            else if (reordered < priorHighest)
+            else if (ack.LowestAcked < priorHighest)
             {
                 // A hole that was never retransmitted has been filled.
-                CheckSackReordering(cpu, reordered, byTimestamp: false);
+                CheckSackReordering(cpu, ack.LowestAcked, byTimestamp: false);
             }
         }
         else if (head is not null && measured && sackRtt >= 0 && sackRtt > Time.Value - head.SentTime)
@@ -174,7 +168,7 @@ internal sealed partial class TcpSock
             // What was SACKed had been sent after the head: the timer may move on, once.
             ack.Flags |= AckFlags.SetXmitTimer;
         }
-        AttachCongestion().OnPacketsAcked(this, cpu, new AckSample(acked, ack.Rate.RttUs, ack.Rate.PriorInFlight));
+        AttachCongestion().OnPacketsAcked(this, cpu, new AckSample(ack.AckedPackets, ack.Rate.RttUs, ack.Rate.PriorInFlight));
     }
 
     // Linux: tcp_ack_update_rtt.

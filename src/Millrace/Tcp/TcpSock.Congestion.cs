@@ -117,16 +117,10 @@ internal sealed partial class TcpSock
         PacingRate = Math.Min(Pacer.Rate(MssCache, Math.Max(Cc.Cwnd, PacketsOut), Rtt.Srtt8, percent), MaxPacingRate);
     }
 
-    // Linux: tcp_cwnd_validate. RFC 7661's concern: a window that is not used says nothing.
     private void ValidateCwnd(Cpu cpu, bool limited)
     {
-        if (Snd.Una >= Cc.UsageEnd || limited || (!Cc.IsLimited && PacketsOut > Cc.MaxPacketsOut))
-        {
-            Cc.IsLimited = limited;
-            Cc.MaxPacketsOut = PacketsOut;
-            Cc.UsageEnd = Snd.Nxt;
-        }
-        if (IsCwndLimited)
+        Cc.NoteUsage(Snd.Una, Snd.Nxt, PacketsOut, limited);
+        if (Cc.IsUsed)
         {
             Cc.Used = 0;
             Cc.Stamp = cpu.Now;
@@ -140,41 +134,26 @@ internal sealed partial class TcpSock
             Stats.Chrono.Start(ChronoType.SendBuffer, cpu.Now);
     }
 
-    // Linux: tcp_cwnd_application_limited.
     private void OnApplicationLimited(Cpu cpu)
     {
         if (CaState == CaState.Open && Socket is not null && !Has(Sockets.SockFlags.NoSpace))
-        {
-            uint used = Math.Max(Cc.Used, InitialCwnd);
-            if (used < Cc.Cwnd)
-            {
-                Cc.Ssthresh = CurrentSsthresh;
-                Cc.Cwnd = (Cc.Cwnd + used) >> 1;
-            }
-            Cc.Used = 0;
-        }
+            Cc.Decay(InitialCwnd, CurrentSsthresh);
         Cc.Stamp = cpu.Now;
     }
 
     /// <summary>Linux: tcp_init_cwnd.</summary>
     public uint InitialCwnd => Route is { Metrics.InitCwnd: > 0 and var cwnd } ? (uint)cwnd : TcpConstants.InitialCwnd;
 
-    /// <summary>After an idle time the window starts again, halved for each timeout that has passed. RFC 5681 §4.1. Linux: tcp_cwnd_restart.</summary>
+    // After an idle time the window starts again.
     private void RestartAfterIdle(Cpu cpu)
     {
         if (!Tcp.Sysctls.TcpSlowStartAfterIdle || PacketsOut > 0 || Congestion is { ControlsAll: true })
             return;
-        long idle = (cpu.Now - LastSent).Value;
-        if (idle <= Rto.Value)
+        Micros idle = cpu.Now - LastSent;
+        if (idle <= Rto)
             return;
-        uint restart = InitialCwnd, cwnd = Cc.Cwnd;
         Congestion?.OnEvent(this, CaEvent.CwndRestart);
-        Cc.Ssthresh = CurrentSsthresh;
-        restart = Math.Min(restart, cwnd);
-        while ((idle -= Rto.Value) > 0 && cwnd > restart)
-            cwnd >>= 1;
-        Cc.Cwnd = Math.Max(cwnd, restart);
+        Cc.Restart(idle, Rto, InitialCwnd, CurrentSsthresh);
         Cc.Stamp = cpu.Now;
-        Cc.Used = 0;
     }
 }

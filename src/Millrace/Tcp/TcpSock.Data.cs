@@ -26,13 +26,7 @@ internal sealed partial class TcpSock
         if (seq == Rcv.Nxt)
         {
             bool bareFin = skb.Length == 0 && (skb.Tcp.Flags & TcpFlags.Fin) != 0;
-            if (Rcv.Remaining == 0 && !bareFin)
-            {
-                cpu.Mib.Inc(Mib.TcpExtTCPZeroWindowDrop);
-                RefuseData(cpu, skb, DropReason.TcpZeroWindow);
-                return;
-            }
-            AcceptInOrder(cpu, skb);
+            AcceptIntoWindow(cpu, skb, needsRoom: !bareFin);
             return;
         }
         if (end <= Rcv.Nxt)
@@ -53,16 +47,21 @@ internal sealed partial class TcpSock
         {
             // Its front is old, its end is new.
             SetDsack(cpu, new SeqRange(seq, Rcv.Nxt));
-            if (Rcv.Remaining == 0)
-            {
-                cpu.Mib.Inc(Mib.TcpExtTCPZeroWindowDrop);
-                RefuseData(cpu, skb, DropReason.TcpZeroWindow);
-                return;
-            }
-            AcceptInOrder(cpu, skb);
+            AcceptIntoWindow(cpu, skb, needsRoom: true);
             return;
         }
         QueueOutOfOrder(cpu, skb);
+    }
+
+    private void AcceptIntoWindow(Cpu cpu, SkBuff skb, bool needsRoom)
+    {
+        if (Rcv.Remaining > 0 || !needsRoom)
+        {
+            AcceptInOrder(cpu, skb);
+            return;
+        }
+        cpu.Mib.Inc(Mib.TcpExtTCPZeroWindowDrop);
+        RefuseData(cpu, skb, DropReason.TcpZeroWindow);
     }
 
     private void RefuseData(Cpu cpu, SkBuff skb, DropReason reason)

@@ -167,20 +167,7 @@ internal sealed partial class TcpSock
         Snd.Wl1 = request.RcvIsn;
         LastSent = cpu.Now;
         Ack.LastReceived = cpu.Now;
-        Rcv.WndClamp = request.WndClamp;
-        Rcv.Wnd = request.RcvWnd;
-        Rcv.Ssthresh = (int)request.RcvWnd;
-        if (request.HasWindowScaling)
-        {
-            Snd.WndScale = request.SndWndScale;
-            Rcv.WndScale = request.RcvWndScale;
-        }
-        else
-        {
-            Rcv.WndClamp = Math.Min(Rcv.WndClamp, 65535);
-        }
-        Snd.Wnd = (uint)tcp.Window << Snd.WndScale;
-        Snd.MaxWnd = Snd.Wnd;
+        AdoptWindows(request, tcp);
         if (request.HasTimestamps)
         {
             TsRecent = request.TsRecent;
@@ -206,6 +193,24 @@ internal sealed partial class TcpSock
         Stats.TotalRetransmits = request.Retransmits;
         if (Has(SockFlags.KeepOpen))
             ArmKeepAlive(cpu, KeepAliveTime);
+    }
+
+    private void AdoptWindows(TcpRequestSock request, in TcpHeader tcp)
+    {
+        Rcv.WndClamp = request.WndClamp;
+        Rcv.Wnd = request.RcvWnd;
+        Rcv.Ssthresh = (int)request.RcvWnd;
+        if (request.HasWindowScaling)
+        {
+            Snd.WndScale = request.SndWndScale;
+            Rcv.WndScale = request.RcvWndScale;
+        }
+        else
+        {
+            Rcv.WndClamp = Math.Min(Rcv.WndClamp, 65535);
+        }
+        Snd.Wnd = (uint)tcp.Window << Snd.WndScale;
+        Snd.MaxWnd = Snd.Wnd;
     }
 
     // ---- Ends ----

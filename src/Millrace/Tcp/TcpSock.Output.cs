@@ -44,7 +44,7 @@ internal sealed partial class TcpSock
     /// <summary>
     /// Whether a super-packet should wait to grow, because an ACK that lets more out is about to come. Linux: tcp_tso_should_defer.
     /// </summary>
-    private bool ShouldDefer(SkBuff skb, ref bool cwndLimited, ref bool rwndLimited, uint maxSegments)
+    private bool ShouldDefer(SkBuff skb, ref SendLimits limits, uint maxSegments)
     {
         // Only if something was sent within the last millisecond; else waiting makes bursts.
         if (CaState >= CaState.Recovery || Time - Pace.Next > Micros.FromMilliseconds(1))
@@ -58,9 +58,9 @@ internal sealed partial class TcpSock
         if (room <= skb.Length)
         {
             if (congestionWindow < sendWindow)
-                cwndLimited = true;
+                limits.ByCongestion = true;
             else
-                rwndLimited = true;
+                limits.ByReceiver = true;
             return true;
         }
         return (skb.Tcp.Flags & TcpFlags.Fin) == 0 && (skb.Tcp.Notes & BufferNotes.EndOfRecord) == 0;
@@ -92,9 +92,8 @@ internal sealed partial class TcpSock
         cpu.BhDisable();
         cpu.Trace(Tp.tcp_write_xmit, this, WriteQueue.Count);
         RefreshTime(cpu);
-        uint sent = 0;
-        bool cwndLimited = false, rwndLimited = false;
-        uint maxSegments = TsoSegments(mss);
+        uint sent = 0, maxSegments = TsoSegments(mss);
+        SendLimits limits = default;
         if (pushOne == 0)
         {
             if (TryMtuProbe(cpu, out bool probed))
@@ -104,38 +103,14 @@ internal sealed partial class TcpSock
             }
             sent = probed ? 1u : 0u;
         }
-        while (SendHead is { } skb)
+        while (SendHead is { } skb && !MustPace(cpu))
         {
-            if (MustPace(cpu))
-                break;
             uint quota = CwndQuota();
-            if (quota == 0)
-            {
-                if (pushOne != 2)
-                    break;
+            if (quota == 0 && pushOne == 2)
                 quota = 1;
-            }
             quota = Math.Min(quota, maxSegments);
-            if ((long)quota * mss - skb.Length is > 0 and var missing)
-                GrowFromNext(cpu, skb, (int)missing);
-            int segments = Segmentation.SetSegments(skb, mss);
-            if (!FitsWindow(skb, mss))
-            {
-                rwndLimited = true;
+            if (quota == 0 || !ShapeHead(cpu, skb, mss, quota, nagle, pushOne == 0 ? maxSegments : 0, ref limits))
                 break;
-            }
-            if (segments == 1)
-            {
-                if (!PassesNagle(skb, mss, skb == WriteQueue.Last ? nagle : NagleFlags.Push))
-                    break;
-            }
-            else if (pushOne == 0 && ShouldDefer(skb, ref cwndLimited, ref rwndLimited, maxSegments))
-            {
-                break;
-            }
-            int limit = segments > 1 && !InUrgentMode ? SplitPoint(skb, mss, quota, nagle) : mss;
-            if (skb.Length > limit)
-                FragmentUnsent(cpu, skb, limit, mss);
             if (IsSmallQueueFull(skb, isRetransmit: false))
                 break;
             // A buffer without a byte waits for the sender that is filling it.
@@ -150,18 +125,47 @@ internal sealed partial class TcpSock
             if (pushOne != 0)
                 break;
         }
-        bool stillOut = FinishWriteXmit(cpu, sent, cwndLimited, rwndLimited, pushOne);
+        bool stillOut = FinishWriteXmit(cpu, sent, limits, pushOne);
         cpu.BhEnable();
         return stillOut;
     }
 
-    private bool FinishWriteXmit(Cpu cpu, uint sent, bool cwndLimited, bool rwndLimited, int pushOne)
+    // Makes of the first buffer what may go in one piece; false: it has to wait.
+    // deferAt: segments of a full super-packet, which a smaller one may wait to become; 0: none waits.
+    private bool ShapeHead(Cpu cpu, SkBuff skb, int mss, uint quota, NagleFlags nagle, uint deferAt, ref SendLimits limits)
     {
-        if (rwndLimited)
+        if ((long)quota * mss - skb.Length is > 0 and var missing)
+            GrowFromNext(cpu, skb, (int)missing);
+        int segments = Segmentation.SetSegments(skb, mss);
+        if (!FitsWindow(skb, mss))
+        {
+            limits.ByReceiver = true;
+            return false;
+        }
+        bool waits = segments == 1
+            ? !PassesNagle(skb, mss, skb == WriteQueue.Last ? nagle : NagleFlags.Push)
+            : deferAt != 0 && ShouldDefer(skb, ref limits, deferAt);
+        if (waits)
+            return false;
+        int limit = segments > 1 && !InUrgentMode ? SplitPoint(skb, mss, quota, nagle) : mss;
+        if (skb.Length > limit)
+            FragmentUnsent(cpu, skb, limit, mss);
+        return true;
+    }
+
+    /// <summary>Which window keeps the send loop from going on.</summary>
+    private struct SendLimits
+    {
+        public bool ByCongestion, ByReceiver;
+    }
+
+    private bool FinishWriteXmit(Cpu cpu, uint sent, SendLimits limits, int pushOne)
+    {
+        if (limits.ByReceiver)
             Stats.Chrono.Start(ChronoType.ReceiveWindow, cpu.Now);
         else
             Stats.Chrono.Stop(ChronoType.ReceiveWindow, cpu.Now, NothingQueued);
-        cwndLimited |= PacketsInFlight >= Cc.Cwnd;
+        bool cwndLimited = limits.ByCongestion || PacketsInFlight >= Cc.Cwnd;
         if (sent > 0 || cwndLimited)
             ValidateCwnd(cpu, cwndLimited);
         if (sent == 0)

@@ -75,13 +75,35 @@ internal sealed partial class TcpSock
             TrimAcked(cpu, skb);
         if (CheckRoute(Tcp.Routes) is null)
             return Errno.EHOSTUNREACH;
+        if (!FitToWindow(cpu, skb, segments))
+            return Errno.EAGAIN;
+        if ((skb.Tcp.Flags & (TcpFlags.Syn | TcpFlags.Ece | TcpFlags.Cwr)) == (TcpFlags.Syn | TcpFlags.Ece | TcpFlags.Cwr))
+            ClearEcnOfSyn(skb);
+        segments = skb.Tcp.Segments;
+        cpu.Mib.Add(Mib.TcpRetransSegs, segments);
+        if ((skb.Tcp.Flags & TcpFlags.Syn) != 0)
+            cpu.Mib.Inc(Mib.TcpExtTCPSynRetrans);
+        Stats.TotalRetransmits += (uint)segments;
+        Stats.BytesRetransmitted += (ulong)skb.Length;
+        Errno error = TransmitSkb(cpu, skb);
+        // Whether or not it went: its send time is ambiguous from now on.
+        skb.Tcp.Sacked |= SackedFlags.EverRetrans;
+        cpu.Trace(Tp.tcp_retransmit_skb, this, skb.Tcp.Seq.Value, skb.Length, (long)State, (long)error);
+        if (error != Errno.OK)
+            cpu.Mib.Add(Mib.TcpExtTCPRetransFail, segments);
+        return error;
+    }
+
+    // Cuts or fills a buffer for as many segments as may go again. False: the peer's window has no room for it.
+    private bool FitToWindow(Cpu cpu, SkBuff skb, int segments)
+    {
         int mss = CurrentMss();
         int window = Snd.WndEnd - skb.Tcp.Seq;
         if (window <= 0)
         {
             // The peer has shrunk its window: only the first segment goes, as a probe.
             if (skb.Tcp.Seq != Snd.Una)
-                return Errno.EAGAIN;
+                return false;
             window = mss;
         }
         int length = mss * segments;
@@ -101,21 +123,7 @@ internal sealed partial class TcpSock
             if (before != skb.Tcp.Segments)
                 Packets.Shrink(skb.Tcp.Sacked, before - skb.Tcp.Segments, HasSack);
         }
-        if ((skb.Tcp.Flags & (TcpFlags.Syn | TcpFlags.Ece | TcpFlags.Cwr)) == (TcpFlags.Syn | TcpFlags.Ece | TcpFlags.Cwr))
-            ClearEcnOfSyn(skb);
-        segments = skb.Tcp.Segments;
-        cpu.Mib.Add(Mib.TcpRetransSegs, segments);
-        if ((skb.Tcp.Flags & TcpFlags.Syn) != 0)
-            cpu.Mib.Inc(Mib.TcpExtTCPSynRetrans);
-        Stats.TotalRetransmits += (uint)segments;
-        Stats.BytesRetransmitted += (ulong)skb.Length;
-        Errno error = TransmitSkb(cpu, skb);
-        // Whether or not it went: its send time is ambiguous from now on.
-        skb.Tcp.Sacked |= SackedFlags.EverRetrans;
-        cpu.Trace(Tp.tcp_retransmit_skb, this, skb.Tcp.Seq.Value, skb.Length, (long)State, (long)error);
-        if (error != Errno.OK)
-            cpu.Mib.Add(Mib.TcpExtTCPRetransFail, segments);
-        return error;
+        return true;
     }
 
     private void TrimAcked(Cpu cpu, SkBuff skb)

@@ -22,33 +22,7 @@ internal sealed partial class TcpSock
             RcvTsEcr = options.TsEcr;
         }
         if (tcp.Has(TcpFlags.Ack))
-        {
-            SeqNumber ack = skb.Tcp.AckSeq;
-            if (ack <= Snd.Una || ack > Snd.Nxt)
-            {
-                // Perhaps of an earlier incarnation: after its RST the SYN goes again, soon.
-                if (Retransmits == 0)
-                    ResetWriteTimer(cpu, TimerEvent.Retransmit, TcpConstants.TimeoutMin, RtoMax);
-                return DropReason.TcpInvalidAckSequence;
-            }
-            if (SawTimestamp && RcvTsEcr != 0 && !IsEchoPlausible())
-            {
-                cpu.Mib.Inc(Mib.TcpExtPAWSActive);
-                return DropReason.TcpRfc7323Paws;
-            }
-            if (tcp.Has(TcpFlags.Rst))
-            {
-                Reset(cpu, skb);
-                return DropReason.None;
-            }
-            if (!tcp.Has(TcpFlags.Syn))
-            {
-                Drop(cpu, skb, DropReason.TcpFlags);
-                return DropReason.None;
-            }
-            verdict = AcceptSynAck(cpu, skb, tcp, options);
-            return DropReason.None;
-        }
+            return ReceiveAckOfSyn(cpu, skb, tcp, options, ref verdict);
         if (tcp.Has(TcpFlags.Rst))
         {
             Drop(cpu, skb, DropReason.TcpReset);
@@ -66,6 +40,36 @@ internal sealed partial class TcpSock
         }
         AcceptCrossedSyn(cpu, skb, tcp, options);
         cpu.FreeSkb(skb);
+        return DropReason.None;
+    }
+
+    // First, second and fifth of RFC 9293 §3.10.7.3.
+    private DropReason ReceiveAckOfSyn(Cpu cpu, SkBuff skb, in TcpHeader tcp, in TcpOptions options, ref Verdict verdict)
+    {
+        SeqNumber ack = skb.Tcp.AckSeq;
+        if (ack <= Snd.Una || ack > Snd.Nxt)
+        {
+            // Perhaps of an earlier incarnation: after its RST the SYN goes again, soon.
+            if (Retransmits == 0)
+                ResetWriteTimer(cpu, TimerEvent.Retransmit, TcpConstants.TimeoutMin, RtoMax);
+            return DropReason.TcpInvalidAckSequence;
+        }
+        if (SawTimestamp && RcvTsEcr != 0 && !IsEchoPlausible())
+        {
+            cpu.Mib.Inc(Mib.TcpExtPAWSActive);
+            return DropReason.TcpRfc7323Paws;
+        }
+        if (tcp.Has(TcpFlags.Rst))
+        {
+            Reset(cpu, skb);
+            return DropReason.None;
+        }
+        if (!tcp.Has(TcpFlags.Syn))
+        {
+            Drop(cpu, skb, DropReason.TcpFlags);
+            return DropReason.None;
+        }
+        verdict = AcceptSynAck(cpu, skb, tcp, options);
         return DropReason.None;
     }
 

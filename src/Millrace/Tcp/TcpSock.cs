@@ -9,68 +9,6 @@ using Millrace.Wire;
 
 namespace Millrace.Tcp;
 
-/// <summary>What the options of the handshake have settled. Linux: tcp_options_received.</summary>
-[Flags]
-internal enum TcpFeatures : ushort
-{
-    None = 0,
-    Timestamps = 1,
-    Sack = 2,
-    WindowScaling = 4,
-
-    /// <summary>The peer has sent DSACK. Linux: TCP_DSACK_SEEN.</summary>
-    DsackSeen = 8,
-
-    /// <summary>The last segment carried a timestamp. Linux: saw_tstamp.</summary>
-    SawTimestamp = 16,
-
-    /// <summary>A DSACK block is to be sent. Linux: rx_opt.dsack.</summary>
-    SendDsack = 32,
-}
-
-/// <summary>How small segments are held back. Linux: TCP_NAGLE_*.</summary>
-[Flags]
-internal enum NagleFlags : byte
-{
-    None = 0,
-
-    /// <summary>TCP_NODELAY.</summary>
-    Off = 1,
-
-    /// <summary>TCP_CORK.</summary>
-    Cork = 2,
-
-    /// <summary>What is queued goes now, cork or not.</summary>
-    Push = 4,
-}
-
-/// <summary>What softirq left to the owner of the socket. Linux: TCPF_*_DEFERRED of sk_tsq_flags.</summary>
-[Flags]
-internal enum DeferredWorkFlags
-{
-    None = 0,
-
-    /// <summary>A deadline has come.</summary>
-    Timer = 1,
-    MtuReduced = 2,
-
-    /// <summary>The layers below have room again. Linux: TCP_TSQ_DEFERRED.</summary>
-    SmallQueue = 4,
-
-    /// <summary>One ACK is due for all of the backlog. Linux: TCP_ACK_DEFERRED.</summary>
-    Ack = 8,
-}
-
-/// <summary>What the one retransmit timer is armed for. Linux: ICSK_TIME_*.</summary>
-internal enum TimerEvent : byte
-{
-    None,
-    Retransmit,
-    Probe0,
-    LossProbe,
-    Reordering,
-}
-
 /// <summary>
 /// A TCP connection, or a listener. Composed of small structs that own their numbers and rules; the partial files hold the
 /// orchestration: input, output, recovery, timers.
@@ -170,9 +108,6 @@ internal sealed partial class TcpSock : InetConnectionSock
     /// <summary>When data was last sent, received, acknowledged. Linux: lsndtime, rcv_tstamp.</summary>
     public Micros LastSent, LastAckReceived;
 
-    /// <summary>When the next packet may leave. Linux: tcp_wstamp_ns.</summary>
-    public Micros PacingNext;
-
     // ---- Timers ----
 
     public Micros Rto = TcpConstants.TimeoutInit;
@@ -254,11 +189,7 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     public bool InReduction => CaState is CaState.Cwr or CaState.Recovery;
 
-    /// <summary>The window after a reduction may not be smaller than what slow start would allow. Linux: tcp_current_ssthresh.</summary>
-    public uint CurrentSsthresh => InReduction ? Cc.Ssthresh : Math.Max(Cc.Ssthresh, (Cc.Cwnd >> 1) + (Cc.Cwnd >> 2));
-
-    /// <summary>Whether the window, rather than the application, limits the connection. Linux: tcp_is_cwnd_limited.</summary>
-    public bool IsCwndLimited => Cc.IsLimited || (Cc.InSlowStart && Cc.Cwnd < 2 * Cc.MaxPacketsOut);
+    public uint CurrentSsthresh => Cc.CurrentSsthresh(InReduction);
 
     /// <summary>The first buffer to be sent. Linux: tcp_send_head.</summary>
     public SkBuff? SendHead => WriteQueue.First;

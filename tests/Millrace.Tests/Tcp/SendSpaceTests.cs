@@ -1,4 +1,5 @@
 using Millrace.Tcp;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace.Tests.Tcp;
@@ -57,4 +58,16 @@ public sealed class SendSpaceTests
         snd.Wnd = 1488;
         Assert.Equal(new SeqNumber(2488), snd.Acceptable);
     }
+
+    /// <summary>RFC 5961 §5.2.</summary>
+    [Theory]
+    [InlineData(3001, 50_000, (int)DropReason.TcpAckUnsentData)]
+    [InlineData(3000, 50_000, (int)DropReason.None)]
+    [InlineData(1000, 50_000, (int)DropReason.None)]
+    [InlineData(999, 50_000, (int)DropReason.TcpOldAck)]
+    [InlineData(unchecked((uint)-3000), 50_000, (int)DropReason.TcpOldAck)]
+    [InlineData(unchecked((uint)-3001), 50_000, (int)DropReason.TcpTooOldAck)] // older than the largest window
+    [InlineData(899, 100, (int)DropReason.TcpTooOldAck)] // from before the connection
+    public void An_acknowledgement_lies_between_the_oldest_window_and_what_was_sent(uint ack, ulong acked, int reason) =>
+        Assert.Equal((DropReason)reason, Snd.CheckAck(new(ack), acked));
 }

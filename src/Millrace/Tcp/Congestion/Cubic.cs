@@ -67,7 +67,7 @@ internal sealed class Cubic : CongestionControl
 
     public override void CongestionAvoidance(TcpSock sk, Cpu cpu, uint acked)
     {
-        if (!sk.IsCwndLimited)
+        if (!sk.Cc.IsUsed)
             return;
         if (sk.Cc.InSlowStart)
         {

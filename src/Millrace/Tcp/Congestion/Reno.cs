@@ -12,7 +12,7 @@ internal sealed class Reno : CongestionControl
 
     public override void CongestionAvoidance(TcpSock sk, Cpu cpu, uint acked)
     {
-        if (!sk.IsCwndLimited)
+        if (!sk.Cc.IsUsed)
             return;
         if (sk.Cc.InSlowStart)
         {
