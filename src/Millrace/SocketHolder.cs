@@ -17,14 +17,27 @@ internal sealed class SocketHolder(SocketFace face, Socket socket)
     public Socket Socket => socket;
 
     /// <summary>A call on the socket, which it holds. Fails if the object is disposed of.</summary>
-    public FileCall Call(CancellationToken cancel = default) => new(face.Cpus, socket.TryHold() ? socket : null, cancel);
+    public FileCall Call(CancellationToken cancel = default) => new(face.Cpus, TryHold() ? socket : null, cancel);
 
     /// <summary>Enters the stack with a reference to the socket, for an operation that gives it back.</summary>
     /// <exception cref="ObjectDisposedException"/>
     public TaskContext Enter()
     {
-        ObjectDisposedException.ThrowIf(!socket.TryHold(), this);
+        ObjectDisposedException.ThrowIf(!TryHold(), this);
         return face.Cpus.Enter();
+    }
+
+    // Dispose marks the socket and then looks for holders; this holds it and then looks for the mark. So a call that begins meanwhile
+    // sees the one or is seen by the other, and does not wait for ever on a socket that nobody will close.
+    private bool TryHold()
+    {
+        if (!socket.TryHold())
+            return false;
+        if (!socket.IsAbandoned)
+            return true;
+        TaskContext context = face.Cpus.Enter();
+        GiveUp(ref context);
+        return false;
     }
 
     /// <summary>Gives back what <see cref="Enter"/> took, where no operation was begun.</summary>

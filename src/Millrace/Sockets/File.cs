@@ -26,7 +26,7 @@ internal abstract class File
 {
     private int _references = 1;
     private IFileObserver[]? _observers;
-    private volatile bool _abandoned;
+    private bool _abandoned;
 
     /// <summary>O_NONBLOCK.</summary>
     public bool NonBlocking { get; set; }
@@ -48,9 +48,13 @@ internal abstract class File
     /// <summary>
     /// The .NET object that stands for the file was disposed of: whoever still waits on it gives up, which no close of a descriptor does.
     /// </summary>
-    public bool IsAbandoned => _abandoned;
+    public bool IsAbandoned => Volatile.Read(ref _abandoned);
 
-    public void Abandon() => _abandoned = true;
+    public void Abandon()
+    {
+        Volatile.Write(ref _abandoned, true);
+        Interlocked.MemoryBarrier();
+    }
 
     /// <summary>Whether anybody but the caller holds the file.</summary>
     public bool IsShared => Volatile.Read(ref _references) > 1;
