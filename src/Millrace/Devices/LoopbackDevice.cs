@@ -45,6 +45,7 @@ internal sealed class LoopbackDevice : NetDevice
 
         private readonly SkBuffHead _queue = new();
         private readonly NetRx _netRx = netRx;
+        private bool _scheduled;
 
         protected override int IfIndex => device.IfIndex;
 
@@ -57,8 +58,16 @@ internal sealed class LoopbackDevice : NetDevice
                 return;
             }
             _queue.PushLast(skb);
-            if (TrySchedule())
-                _netRx.Schedule(cpu, this);
+            if (_scheduled)
+                return;
+            _scheduled = true;
+            _netRx.Schedule(cpu, this);
+        }
+
+        protected override bool TryEnd(Cpu cpu)
+        {
+            _scheduled = !_queue.IsEmpty;
+            return !_scheduled;
         }
 
         public override int Poll(Cpu cpu, int budget)

@@ -46,10 +46,19 @@ internal abstract class Napi(NetRx netRx) : IInterrupt
         }
     }
 
-    /// <summary>Gives ownership up, unless packets came meanwhile: false, poll again. Linux: napi_complete_done.</summary>
+    /// <summary>Linux: napi_complete_done.</summary>
     internal bool TryComplete(Cpu cpu, int work)
     {
         cpu.Trace(Tp.napi_complete_done, work);
+        return TryEnd(cpu);
+    }
+
+    /// <summary>
+    /// Gives ownership up, unless packets came meanwhile: false, poll again. Overridden where the SCHED bit stands under a lock that the
+    /// queue has anyway, or where one CPU alone touches it.
+    /// </summary>
+    protected virtual bool TryEnd(Cpu cpu)
+    {
         if (Interlocked.CompareExchange(ref _state, 0, Scheduled) == Scheduled)
             return true;
         Volatile.Write(ref _state, Scheduled);

@@ -13,29 +13,26 @@ namespace Millrace.Devices;
 /// <remarks>Linux: veth.</remarks>
 internal sealed class WireDevice : NetDevice
 {
-    private readonly int _ringSize;
-    private readonly SkBuffHead _outgoing = new();
-    private readonly SkBuffHead _ring = new();
-    private readonly Handoff _handoff;
+    private readonly PacketRing _ring;
+    private readonly Arrival _arrival;
     private WireDevice? _peer;
     private RxPoll? _poll;
-    private SpinLock32 _outgoingLock, _ringLock;
 
     /// <param name="hardwareAddress">The end's Ethernet address; none for a wire of IP packets.</param>
     /// <param name="ringSize">Packets that may wait at the receiving end; more are dropped and counted.</param>
     public WireDevice(string name, int mtu, int ringSize, MacAddr hardwareAddress = default)
         : base(name, mtu)
     {
-        _ringSize = ringSize;
-        _handoff = new Handoff(this);
+        _ring = new PacketRing(ringSize);
+        _arrival = new Arrival(this);
         HardwareAddress = hardwareAddress;
         Flags = IsEthernet ? DeviceFlags.Broadcast : DeviceFlags.PointToPoint;
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)
     {
-        base.Attach(netRx, cpus);
         _poll = new RxPoll(this, netRx);
+        base.Attach(netRx, cpus);
     }
 
     /// <summary>Makes two ends one wire.</summary>
@@ -51,12 +48,12 @@ internal sealed class WireDevice : NetDevice
         cpu.Orphan(skb);
         skb.CopyForeignFragments(cpu);
         cpu.Mib.Add(Mib.MillraceWireBytes, skb.Length);
-        _outgoingLock.Lock(cpu);
-        bool first = _outgoing.IsEmpty;
-        _outgoing.PushLast(skb);
-        _outgoingLock.Unlock(cpu);
-        if (first)
-            cpu.Thread.Defer(_handoff);
+        if (_peer is not { } peer || (peer.Flags & DeviceFlags.Up) == 0)
+            Drop(cpu, skb, DropReason.DevReady);
+        else if (!peer._ring.TryPut(cpu, skb, out bool schedule))
+            Drop(cpu, skb, DropReason.FullRing);
+        else if (schedule)
+            cpu.Thread.Defer(peer._arrival);
     }
 
     public override void Dispose()
@@ -67,103 +64,59 @@ internal sealed class WireDevice : NetDevice
 
     private void OnPeerGone() => Flags &= ~DeviceFlags.Up;
 
-    // Runs on the sender's thread once it holds no lock: the packets change sides, and the receiver's interrupt is raised.
-    private void HandOff()
+    private void Drop(Cpu cpu, SkBuff skb, DropReason reason)
     {
-        WireDevice? peer = _peer;
-        if (peer?._poll is null || (peer.Flags & DeviceFlags.Up) == 0)
-        {
-            DropOutgoing();
-            return;
-        }
-        Cpu? free = peer.CpuSet.AcquireUnlessHolding();
-        bool scheduled = peer.TakeBatch(free ?? ThreadContext.Current.Held!, this) && peer._poll.TrySchedule();
-        if (free is null)
-        {
-            if (scheduled)
-                peer.NetRx.ScheduleRemote(peer.CpuSet, peer._poll);
-            return;
-        }
-        if (scheduled)
-            free.Interrupt(peer._poll);
-        peer.CpuSet.Release(free);
+        Statistics.TxDropped++;
+        Drops.Free(cpu, skb, reason);
     }
 
-    private bool TakeBatch(Cpu cpu, WireDevice sender)
+    // Runs on the sender's thread once it holds no lock, and has become the poll's owner: the receiver's interrupt.
+    private void RaiseInterrupt()
     {
-        sender._outgoingLock.Lock(cpu);
-        _ringLock.Lock(cpu);
-        bool any = !sender._outgoing.IsEmpty;
-        if (_ring.Count + sender._outgoing.Count <= _ringSize)
+        if (CpuSet.AcquireUnlessHolding() is { } cpu)
         {
-            _ring.TakeAll(sender._outgoing);
+            cpu.Interrupt(_poll!);
+            CpuSet.Release(cpu);
         }
         else
         {
-            while (sender._outgoing.PopFirst() is { } skb)
-            {
-                if (_ring.Count < _ringSize)
-                {
-                    _ring.PushLast(skb);
-                    continue;
-                }
-                Statistics.RxDropped++;
-                Drops.Free(cpu, skb, DropReason.FullRing);
-            }
+            NetRx.ScheduleRemote(CpuSet, _poll!);
         }
-        _ringLock.Unlock(cpu);
-        sender._outgoingLock.Unlock(cpu);
-        return any;
     }
 
-    private void DropOutgoing()
+    private sealed class Arrival(WireDevice device) : DeferredWork
     {
-        Cpu? free = CpuSet.AcquireUnlessHolding();
-        Cpu cpu = free ?? ThreadContext.Current.Held!;
-        _outgoingLock.Lock(cpu);
-        while (_outgoing.PopFirst() is { } skb)
-        {
-            Statistics.TxDropped++;
-            Drops.Free(cpu, skb, DropReason.DevReady);
-        }
-        _outgoingLock.Unlock(cpu);
-        if (free is not null)
-            CpuSet.Release(free);
-    }
+        private readonly ArrivalLater _later = new(device);
 
-    private sealed class Handoff(WireDevice device) : DeferredWork
-    {
-        private readonly HandoffLater _later = new(device);
-
-        internal override void Run() => device.HandOff();
+        internal override void Run() => device.RaiseInterrupt();
 
         internal override void HandOver() => device.CpuSet.Host.Kick(device.CpuSet, _later);
     }
 
-    private sealed class HandoffLater(WireDevice device) : HostWork
+    private sealed class ArrivalLater(WireDevice device) : HostWork
     {
-        public override void Execute() => device.HandOff();
+        public override void Execute() => device.RaiseInterrupt();
     }
 
     private sealed class RxPoll(WireDevice device, NetRx netRx) : Napi(netRx)
     {
-        private readonly SkBuffHead _batch = new();
-
         protected override int IfIndex => device.IfIndex;
 
         public override int Poll(Cpu cpu, int budget)
         {
             int work = 0;
-            device._ringLock.Lock(cpu);
-            while (work < budget && device._ring.PopFirst() is { } skb)
+            while (work < budget && device._ring.Take() is { } skb)
             {
-                _batch.PushLast(skb);
                 work++;
+                // What still comes for a device that is gone.
+                if ((device.Flags & DeviceFlags.Up) == 0)
+                    Drops.Free(cpu, skb, DropReason.DevReady);
+                else
+                    device.Receive(cpu, skb);
             }
-            device._ringLock.Unlock(cpu);
-            while (_batch.PopFirst() is { } skb)
-                device.Receive(cpu, skb);
             return work;
         }
+
+        protected override bool TryEnd(Cpu cpu) => device._ring.TryEndPoll(cpu);
     }
 }
