@@ -17,17 +17,25 @@ internal abstract unsafe class BufferCache
     private readonly SkBuff[] _buffers = new SkBuff[8 * Batch];
     private int _smallCount, _largeCount, _bufferCount;
 
-    // The page that payload is being copied into, and how far it is filled.
-    private int _fillPage = BufferPool.NoPage;
+    // Buffers of another stack that have ended here, and go home together.
+    private readonly SkBuff[] _foreign = new SkBuff[Batch];
+    private int _foreignCount;
+
+    // The page that payload is being copied into, and how far it is filled. Its count in the pool stands FillBias above the references
+    // that others hold; those that this CPU has given out, less those that it was given back, are counted here, with no atomic operation.
+    // Linux: pagecnt_bias of page_frag_cache.
+    private const int FillBias = 1 << 28;
+    private const int NoFillPage = -2;
+    private int _fillPage = NoFillPage;
     private byte* _fillMemory;
-    private int _fillOffset;
+    private int _fillOffset, _fillGiven;
 
     protected BufferCache(BufferPool pool) => Pool = pool;
 
     public BufferPool Pool { get; }
 
     /// <summary>Buffers and pages that wait here for use, the page that is being filled among them.</summary>
-    public (int Buffers, int Pages) Cached => (_bufferCount, _smallCount + _largeCount + (_fillPage == BufferPool.NoPage ? 0 : 1));
+    public (int Buffers, int Pages) Cached => (_bufferCount, _smallCount + _largeCount + (_fillPage == NoFillPage ? 0 : 1));
 
     /// <summary>Bytes that were copied from one place of the stack to another, which the path of payload does not do.</summary>
     public long AppendedBytes { get; private set; }
@@ -58,7 +66,7 @@ internal abstract unsafe class BufferCache
         skb.ReleaseMemory(this);
         if (skb.Pool != Pool)
         {
-            skb.Pool.TakeBack([skb]);
+            SendHome(skb);
             return;
         }
         if (_bufferCount == _buffers.Length)
@@ -67,6 +75,16 @@ internal abstract unsafe class BufferCache
             Pool.TakeBack(_buffers.AsSpan(_bufferCount, Batch));
         }
         _buffers[_bufferCount++] = skb;
+    }
+
+    private void SendHome(SkBuff skb)
+    {
+        if (_foreignCount == Batch || (_foreignCount > 0 && _foreign[0].Pool != skb.Pool))
+        {
+            _foreign[0].Pool.TakeBack(_foreign.AsSpan(0, _foreignCount));
+            _foreignCount = 0;
+        }
+        _foreign[_foreignCount++] = skb;
     }
 
     /// <summary>Frees all of a queue. Linux: __skb_queue_purge.</summary>
@@ -101,7 +119,7 @@ internal abstract unsafe class BufferCache
             count = take;
         }
         int page = pages[--count];
-        Pool.FirstReference(page);
+        Pool.SetReferences(page, 1);
         return page;
     }
 
@@ -142,26 +160,52 @@ internal abstract unsafe class BufferCache
     /// </summary>
     public Span<byte> FillSpace(out int page)
     {
-        if (_fillPage != BufferPool.NoPage && _fillOffset == BufferPool.LargePageBytes)
+        if (_fillPage != NoFillPage && _fillOffset == BufferPool.LargePageBytes)
         {
-            if (Pool.PageReferences(_fillPage) == 1)
-            {
-                _fillOffset = 0;
-            }
+            bool isAlone = Pool.PageReferences(_fillPage) + _fillGiven == FillBias;
+            if (!isAlone)
+                LeaveFillPage();
             else
-            {
-                Pool.ReleasePage(_fillPage, this);
-                _fillPage = BufferPool.NoPage;
-            }
+                BeginFillPage(_fillPage);
         }
-        if (_fillPage == BufferPool.NoPage)
-        {
-            _fillPage = AllocPage(PageSize.Large);
-            _fillMemory = Pool.PageAddress(_fillPage);
-            _fillOffset = 0;
-        }
+        if (_fillPage == NoFillPage)
+            BeginFillPage(AllocPage(PageSize.Large));
         page = _fillPage;
         return new Span<byte>(_fillMemory + _fillOffset, BufferPool.LargePageBytes - _fillOffset);
+    }
+
+    // Nobody else refers to the page, so nobody else counts.
+    private void BeginFillPage(int page)
+    {
+        Pool.SetReferences(page, FillBias);
+        _fillPage = page;
+        _fillMemory = Pool.PageAddress(page);
+        _fillOffset = _fillGiven = 0;
+    }
+
+    private void LeaveFillPage()
+    {
+        int page = _fillPage;
+        _fillPage = NoFillPage;
+        Pool.ReleasePage(page, this, FillBias - _fillGiven);
+    }
+
+    /// <summary>Takes one more reference to a page of <paramref name="pool"/>, to which the caller holds one already.</summary>
+    public void HoldPage(BufferPool pool, int page)
+    {
+        if (page == _fillPage && pool == Pool)
+            _fillGiven++;
+        else
+            pool.HoldPage(page);
+    }
+
+    /// <summary>Gives a reference to a page of <paramref name="pool"/> back; the last one returns the page.</summary>
+    public void ReleasePage(BufferPool pool, int page)
+    {
+        if (page == _fillPage && pool == Pool)
+            _fillGiven--;
+        else
+            pool.ReleasePage(page, this);
     }
 
     /// <summary>Appends the first <paramref name="length"/> bytes of the fill space to <paramref name="skb"/>.</summary>
@@ -174,7 +218,7 @@ internal abstract unsafe class BufferCache
         }
         else
         {
-            Pool.HoldPage(_fillPage);
+            _fillGiven++;
             skb.AddFragment(data, length, _fillPage);
         }
         _fillOffset += length;

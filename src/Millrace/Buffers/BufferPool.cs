@@ -87,15 +87,15 @@ internal sealed unsafe class BufferPool
 
     private void AddReference(int page) => Interlocked.Increment(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
 
-    /// <summary>Gives a reference back; the last one returns the page, by way of the freeing CPU's cache.</summary>
-    public void ReleasePage(int page, BufferCache cache)
+    /// <summary>Gives references back; the last one returns the page, by way of the freeing CPU's cache.</summary>
+    public void ReleasePage(int page, BufferCache cache, int count = 1)
     {
         if (page == NoPage)
             return;
         PageSlab slab = _slabs[page >> SlabShift];
         ref int references = ref slab.References[page & (MaxPagesPerSlab - 1)];
         // The only holder needs no atomic operation: nobody else can be counting.
-        if (Volatile.Read(ref references) != 1 && Interlocked.Decrement(ref references) != 0)
+        if (Volatile.Read(ref references) != count && Interlocked.Add(ref references, -count) != 0)
             return;
         references = 0;
         cache.Keep(this, page, slab.Size);
@@ -126,13 +126,8 @@ internal sealed unsafe class BufferPool
         }
     }
 
-    /// <summary>A page's reference count becomes one. The page came from <see cref="Fetch(Span{int}, PageSize)"/>.</summary>
-    internal void FirstReference(int page)
-    {
-        ref int references = ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)];
-        Debug.Assert(references == 0, "a free page has no references");
-        references = 1;
-    }
+    /// <summary>Sets the reference count of a page that the caller alone has.</summary>
+    internal void SetReferences(int page, int count) => _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)] = count;
 
     internal void TakeBack(ReadOnlySpan<SkBuff> buffers)
     {

@@ -354,7 +354,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             done += take;
             if (f.Length == 0)
             {
-                Pool.ReleasePage(f.Page, cache);
+                cache.ReleasePage(Pool, f.Page);
                 dropped++;
             }
         }
@@ -409,7 +409,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             left -= f.Length;
         }
         for (int drop = i; drop < _fragmentCount; drop++)
-            Pool.ReleasePage(_fragments[drop].Page, cache);
+            cache.ReleasePage(Pool, _fragments[drop].Page);
         _fragmentCount = i;
         FragmentBytes = length - linear;
         Length = length;
@@ -432,7 +432,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             left -= take;
             if (f.Length > 0)
                 break;
-            Pool.ReleasePage(f.Page, cache);
+            cache.ReleasePage(Pool, f.Page);
             gone++;
         }
         RemoveFragments(0, gone);
@@ -521,7 +521,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             int take = Math.Min(f.Length - offset, length);
             if (source.Pool == Pool)
             {
-                Pool.HoldPage(f.Page);
+                cache.HoldPage(Pool, f.Page);
                 AddFragment(f.Data + offset, take, f.Page);
             }
             else
@@ -544,7 +544,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         {
             if (source._headPage != BufferPool.NoPage && source.Pool == Pool)
             {
-                Pool.HoldPage(source._headPage);
+                cache.HoldPage(Pool, source._headPage);
                 AddFragment(source.Data + offset, linear, source._headPage);
             }
             else
@@ -591,7 +591,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             int take = Math.Min(f.Length, left);
             bool whole = take == f.Length;
             if (!whole)
-                Pool.HoldPage(f.Page);
+                cache.HoldPage(Pool, f.Page);
             Append(f.Data, take, f.Page, cache);
             left -= take;
             if (!whole)
@@ -624,7 +624,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             return false;
         if (linear > 0)
         {
-            Pool.HoldPage(from._headPage);
+            cache.HoldPage(Pool, from._headPage);
             Append(from.Data, linear, from._headPage, cache);
         }
         for (int i = 0; i < from._fragmentCount; i++)
@@ -652,7 +652,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
             return;
         }
         ExtendLast(length);
-        Pool.ReleasePage(page, cache);
+        cache.ReleasePage(Pool, page);
     }
 
     /// <summary>
@@ -700,7 +700,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         ReleaseFragments(cache);
         if (_headPage != BufferPool.NoPage)
         {
-            Pool.ReleasePage(_headPage, cache);
+            cache.ReleasePage(Pool, _headPage);
             _headPage = BufferPool.NoPage;
         }
     }
@@ -711,7 +711,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
     private void ReleaseFragments(BufferCache cache)
     {
         for (int i = 0; i < _fragmentCount; i++)
-            Pool.ReleasePage(_fragments[i].Page, cache);
+            cache.ReleasePage(Pool, _fragments[i].Page);
         _fragmentCount = 0;
         Length -= FragmentBytes;
         FragmentBytes = 0;
