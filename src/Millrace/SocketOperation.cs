@@ -9,15 +9,16 @@ using Millrace.Wire;
 namespace Millrace;
 
 /// <summary>
-/// One asynchronous call on a socket. Like a blocking one it tries, waits on the socket's queue, and tries again when woken, by the same
-/// code of the protocol; but its entry's wake function makes no thread run: it queues the operation for the end of the bottom half.
+/// An asynchronous call on a socket that could not be done at once. Like a blocking one it tries, waits on the socket's queue, and tries
+/// again when woken, by the same code of the protocol; but its entry's wake function makes no thread run: it queues the operation for the
+/// end of the bottom half.
 /// </summary>
 /// <remarks>
 /// Phases: Running, while somebody tries; Waiting, with the entry on the queue; Ended, with a result that is to be delivered. Whoever
 /// moves it from Waiting to Running, a waker or a cancellation, is the one who queues it. Bytes are copied before the result is
 /// delivered, so an operation that nobody awaits swallows no wake-up.
 /// </remarks>
-internal abstract class SocketOperation : HostWork, IPooledOperation
+internal abstract class SocketOperation : Completion
 {
     private const int Running = 0, Waiting = 1, Ended = 2;
 
@@ -25,162 +26,185 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     private ManualResetValueTaskSourceCore<bool> _delivery;
     private CancellationTokenRegistration _registration;
     private CancellationToken _cancel;
-    private CpuSet _cpus = null!;
+    private SocketFace _face = null!;
+    private Socket _socket = null!;
     private SysResult _result;
     private int _phase;
     private int _cancelled;
     private int _holders;
-    private bool _inline;
-    private bool _forStream;
+    private bool _isRegistered;
 
-    protected SocketOperation(int index, PollEvents interest, bool exclusive)
-    {
-        Index = index;
-        IsExclusive = exclusive;
-        _entry = new Entry(this) { Interest = interest };
-    }
+    protected SocketOperation(PollEvents interest) => _entry = new Entry(this) { Interest = interest };
 
-    public int Index { get; }
-
-    int IPooledOperation.NextFree { get; set; }
-
-    /// <summary>The socket, held until the result is delivered.</summary>
-    protected Socket Socket { get; private set; } = null!;
+    /// <summary>Whether the result is for a stream, whose errors are other exceptions.</summary>
+    protected bool IsForStream { get; private set; }
 
     /// <summary>Readers and acceptors are woken one at a time.</summary>
-    private bool IsExclusive { get; }
+    protected abstract bool IsExclusive { get; }
 
-    /// <summary>Tries, by the owner of the socket, without waiting. EAGAIN: not yet.</summary>
-    protected abstract SysResult Attempt(ref TaskContext context, Sock sk);
+    /// <inheritdoc cref="ISocketCall{T}.Attempt"/>
+    protected abstract SysResult Attempt(ref TaskContext context, Socket socket, Sock sk);
 
-    /// <summary>What the call returns once the object that it was made on is disposed of.</summary>
-    protected virtual SysResult WhenDisposed => Errno.ECANCELED;
+    /// <inheritdoc cref="ISocketCall{T}.WhenCancelled"/>
+    protected abstract SysResult WhenCancelled { get; }
 
-    /// <summary>What the call returns once it is cancelled; EAGAIN is an <see cref="OperationCanceledException"/>.</summary>
-    protected virtual SysResult WhenCancelled => Errno.EAGAIN;
+    /// <inheritdoc cref="ISocketCall{T}.HasNews"/>
+    protected abstract bool HasNews(Sock sk);
 
-    /// <summary>From now on data that lies before <paramref name="seen"/> is no reason to try again; null: all is.</summary>
-    protected void WaitForMoreThan(SeqNumber? seen)
+    /// <inheritdoc cref="ISocketCall{T}.Seen"/>
+    protected abstract SeqNumber? Seen { get; }
+
+    protected void Begin(ref TaskContext context, SocketFace face, Socket socket, bool forStream, CancellationToken cancel)
     {
-        _entry.HasSeen = seen.HasValue;
-        _entry.Seen = seen.GetValueOrDefault();
-    }
-
-    /// <summary>
-    /// Whether there is something to try again for, asked once the entry stands on the queue: a waker that does not own the socket may
-    /// have come between the attempt and that.
-    /// </summary>
-    protected virtual bool HasNews(Sock sk) => false;
-
-    /// <summary>
-    /// Begins the call on a socket that the caller has taken a reference to, which the operation gives back. True: it has finished, and
-    /// its result can be taken. False: the result will be delivered.
-    /// </summary>
-    protected bool Start(ref TaskContext context, SocketFace face, Socket socket, bool forStream, CancellationToken cancel)
-    {
-        Socket = socket;
         Owner = context.Task;
-        _cpus = face.Cpus;
-        _inline = face.InlineCompletions;
-        _forStream = forStream;
+        _face = face;
+        _socket = socket;
+        IsForStream = forStream;
         _cancel = cancel;
         _cancelled = 0;
         _holders = 1;
         _phase = Running;
-        if (!socket.Sk!.TryLockSock(context.Cpu, this) || !TryFinish(ref context))
+    }
+
+    /// <summary>
+    /// Tries, and waits; or is queued for whoever owns the socket. True: it has finished. False: the result will be delivered.
+    /// </summary>
+    public bool TryFinish(ref TaskContext context)
+    {
+        Socket socket = _socket;
+        Sock sk = socket.Sk!;
+        if (!sk.TryLockSock(context.Cpu, this))
             return false;
-        socket.Release(ref context);
+        // A cancellation has left it there; a waker has not.
+        socket.Wait.Remove(context.Cpu, _entry);
+        return Conclude(ref context, Attempt(ref context, socket, sk));
+    }
+
+    /// <summary>
+    /// What has been tried came to <paramref name="result"/>, and the socket is owned: lets go of it. True: the call is over. False: the
+    /// operation waits, and may already be in other hands.
+    /// </summary>
+    public bool Conclude(ref TaskContext context, SysResult result)
+    {
+        Cpu cpu = context.Cpu;
+        Socket socket = _socket;
+        Sock sk = socket.Sk!;
+        while (result.Error == Errno.EAGAIN)
+        {
+            if (!TryWait())
+            {
+                result = WhenCancelled;
+                break;
+            }
+            SeqNumber? seen = Seen;
+            _entry.HasSeen = seen.HasValue;
+            _entry.Seen = seen.GetValueOrDefault();
+            socket.Wait.Add(cpu, _entry, IsExclusive);
+            if (!HasNews(sk) || !TryClaim())
+            {
+                sk.ReleaseSock(cpu);
+                return false;
+            }
+            socket.Wait.Remove(cpu, _entry);
+            result = Attempt(ref context, socket, sk);
+        }
+        _result = result;
+        sk.ReleaseSock(cpu);
         return true;
     }
 
-    /// <summary>Takes the result of a call that has finished; what it threw, if it failed.</summary>
-    protected Exception? TakeResult(out SysResult result)
+    /// <summary>Takes the result of a call that has finished at the first look. The socket stays held.</summary>
+    public SysResult TakeResult()
     {
-        result = _result;
-        CancellationToken cancel = _cancel;
-        if (!result.IsError)
-            return null;
-        if (result.Error == Errno.EAGAIN)
-            return new OperationCanceledException(cancel);
-        return _forStream ? result.Error.ToStreamException() : result.Error.ToException();
-    }
-
-    /// <summary>The call is over; but a cancellation that came too late may still be looking at the operation.</summary>
-    protected void Finish()
-    {
-        if (_registration.Unregister())
-            Interlocked.Decrement(ref _holders);
-        LetGo();
+        SysResult result = _result;
+        LetGoOfRegistration();
+        return result;
     }
 
     /// <summary>Forgets what belongs to the call, and goes back to the pool.</summary>
     protected abstract void Recycle();
 
+    /// <summary>The result that was delivered; the operation's part in the call is over.</summary>
+    protected SysResult TakeDelivered(short token, out CancellationToken cancel)
+    {
+        _delivery.GetResult(token);
+        _delivery.Reset();
+        cancel = _cancel;
+        return TakeResult();
+    }
+
+    // A cancellation that came too late may still be looking at the operation.
+    private void LetGoOfRegistration()
+    {
+        if (!_isRegistered)
+        {
+            End();
+            return;
+        }
+        if (_registration.Unregister())
+            Interlocked.Decrement(ref _holders);
+        LetGo();
+    }
+
     private void LetGo()
     {
-        if (Interlocked.Decrement(ref _holders) != 0)
-            return;
-        _registration = default;
-        Socket = null!;
+        if (Interlocked.Decrement(ref _holders) == 0)
+            End();
+    }
+
+    private void End()
+    {
+        if (_isRegistered)
+        {
+            _isRegistered = false;
+            _registration = default;
+        }
+        _socket = null!;
         _cancel = default;
         Recycle();
     }
 
-    protected short Version => _delivery.Version;
+    public short Version => _delivery.Version;
 
-    /// <summary>Takes the next step, or, once finished, delivers the result to whoever awaits it.</summary>
-    public sealed override void Execute()
+    /// <summary>Takes the next step: task context, no lock.</summary>
+    public sealed override void Step(Cpu cpu)
     {
-        if (_phase == Ended)
-        {
-            Deliver();
+        var context = new TaskContext(cpu, cpu.Thread.Task);
+        cpu.ActFor(Owner!);
+        if (!TryFinish(ref context))
             return;
-        }
-        TaskContext context = _cpus.Enter();
-        context.Cpu.ActFor(Owner!);
-        if (Socket.Sk!.TryLockSock(context.Cpu, this) && TryFinish(ref context))
-        {
-            _phase = Ended;
-            if (_inline)
-                context.Cpu.QueueInline(this);
-            else
-                context.Cpu.Kick(this);
-        }
-        _cpus.Leave(ref context);
+        _phase = Ended;
+        if (_face.InlineCompletions)
+            cpu.Thread.QueueInline(this);
+        else
+            cpu.Kick(this);
     }
 
-    // Tries, and lets go of the socket. False: the operation waits, and may already be in other hands.
-    private bool TryFinish(ref TaskContext context)
+    /// <summary>Delivers the result to whoever awaits it.</summary>
+    public sealed override void Execute()
     {
-        Cpu cpu = context.Cpu;
-        Socket socket = Socket;
-        Sock sk = socket.Sk!;
-        bool waits;
-        do
+        if (_socket.DropReference())
         {
-            socket.Wait.Remove(cpu, _entry);
-            _result = socket.IsAbandoned ? WhenDisposed : Attempt(ref context, sk);
-            waits = _result.Error == Errno.EAGAIN && TryWait();
-            if (!waits)
-            {
-                if (_result.Error == Errno.EAGAIN)
-                    _result = WhenCancelled;
-                break;
-            }
-            socket.Wait.Add(cpu, _entry, IsExclusive);
-            Interlocked.MemoryBarrier();
+            TaskContext context = _face.Cpus.Enter();
+            _socket.Close(ref context);
+            _face.Cpus.Leave(ref context);
         }
-        while (HasNews(sk) && TryClaim());
-        sk.ReleaseSock(cpu);
-        return !waits;
+        _delivery.SetResult(true);
     }
 
     // False: the call was cancelled. A cancellation that comes later finds the phase and acts itself.
     private bool TryWait()
     {
-        if (_cancel.CanBeCanceled && _registration == default)
+        if (!_cancel.CanBeCanceled)
         {
-            Interlocked.Increment(ref _holders);
+            // The queue's lock shows the phase to wakers, and there is nobody else.
+            _phase = Waiting;
+            return true;
+        }
+        if (!_isRegistered)
+        {
+            _isRegistered = true;
+            _holders = 2;
             _registration = _cancel.UnsafeRegister(static op => ((SocketOperation)op!).Cancel(), this);
         }
         if (Volatile.Read(ref _cancelled) != 0)
@@ -197,28 +221,11 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
         Interlocked.Exchange(ref _cancelled, 1);
         if (TryClaim())
         {
-            TaskContext context = _cpus.Enter();
+            TaskContext context = _face.Cpus.Enter();
             context.Cpu.QueueCompletion(this);
-            _cpus.Leave(ref context);
+            _face.Cpus.Leave(ref context);
         }
         LetGo();
-    }
-
-    private void Deliver()
-    {
-        if (Socket.DropReference())
-        {
-            TaskContext context = _cpus.Enter();
-            Socket.Close(ref context);
-            _cpus.Leave(ref context);
-        }
-        _delivery.SetResult(true);
-    }
-
-    protected void FinishDelivery(short token)
-    {
-        _delivery.GetResult(token);
-        _delivery.Reset();
     }
 
     public ValueTaskSourceStatus GetStatus(short token) => _delivery.GetStatus(token);
@@ -241,51 +248,50 @@ internal abstract class SocketOperation : HostWork, IPooledOperation
     }
 }
 
-/// <summary>An asynchronous call whose result is a <typeparamref name="T"/>.</summary>
-internal abstract class SocketOperation<T>(int index, PollEvents interest, bool exclusive)
-    : SocketOperation(index, interest, exclusive), IValueTaskSource<T>
+/// <summary>An asynchronous <typeparamref name="TCall"/> that waits, and whose result will be a <typeparamref name="T"/>.</summary>
+internal sealed class SocketOperation<TCall, T>(OperationPool<SocketOperation<TCall, T>> pool, int index)
+    : SocketOperation(TCall.Interest), IValueTaskSource<T>, IValueTaskSource, IPooledOperation
+    where TCall : struct, ISocketCall<T>
 {
-    /// <summary>What the call returns; it has not failed.</summary>
-    protected abstract T Convert(SysResult result);
+    private TCall _call;
 
-    /// <summary>The outcome of a call that finished at once.</summary>
-    protected ValueTask<T> Finished()
+    /// <summary>The call as it stands; what is to be done with its result is up to it.</summary>
+    public ref readonly TCall Call => ref _call;
+
+    public int Index => index;
+
+    int IPooledOperation.NextFree { get; set; }
+
+    protected override bool IsExclusive => TCall.IsExclusive;
+
+    public void Begin(ref TaskContext context, SocketFace face, Socket socket, in TCall call, bool forStream, CancellationToken cancel)
     {
-        Exception? failure = Take(out T value);
-        return failure is null ? new ValueTask<T>(value) : ValueTask.FromException<T>(failure);
+        _call = call;
+        Begin(ref context, face, socket, forStream, cancel);
+    }
+
+    protected override SysResult Attempt(ref TaskContext context, Socket socket, Sock sk) =>
+        socket.IsAbandoned ? _call.WhenDisposed : _call.Attempt(ref context, socket, sk);
+
+    protected override SysResult WhenCancelled => _call.WhenCancelled;
+
+    protected override bool HasNews(Sock sk) => _call.HasNews(sk);
+
+    protected override SeqNumber? Seen => _call.Seen;
+
+    protected override void Recycle()
+    {
+        _call = default;
+        pool.Return(this);
     }
 
     public T GetResult(short token)
     {
-        FinishDelivery(token);
-        Exception? failure = Take(out T value);
-        return failure is null ? value : throw failure;
+        TCall call = _call;
+        bool forStream = IsForStream;
+        SysResult result = TakeDelivered(token, out CancellationToken cancel);
+        return result.IsError ? throw SocketCalls.Failure(result, forStream, cancel) : call.Convert(result);
     }
 
-    private Exception? Take(out T value)
-    {
-        Exception? failure = TakeResult(out SysResult result);
-        value = failure is null ? Convert(result) : default!;
-        Finish();
-        return failure;
-    }
-}
-
-/// <summary>What the .NET face of a stack works with: its CPUs, and pools of operations.</summary>
-internal sealed class SocketFace(CpuSet cpus, bool inlineCompletions)
-{
-    public CpuSet Cpus { get; } = cpus;
-
-    /// <summary>Continuations run on the thread that completes.</summary>
-    public bool InlineCompletions { get; } = inlineCompletions;
-
-    public OperationPool<ReceiveOperation> Receives { get; } = new(static (pool, index) => new ReceiveOperation(pool, index));
-
-    public OperationPool<SendOperation> Sends { get; } = new(static (pool, index) => new SendOperation(pool, index));
-
-    public OperationPool<ConnectOperation> Connects { get; } = new(static (pool, index) => new ConnectOperation(pool, index));
-
-    public OperationPool<AcceptOperation> Accepts { get; } = new(static (pool, index) => new AcceptOperation(pool, index));
-
-    public OperationPool<HangUpOperation> HangUps { get; } = new(static (pool, index) => new HangUpOperation(pool, index));
+    void IValueTaskSource.GetResult(short token) => GetResult(token);
 }

@@ -94,7 +94,8 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
             _holder.GiveUp(ref context);
             return ValueTask.FromException<int>(denied.ToException());
         }
-        ValueTask<int> sent = _holder.Face.Sends.Rent().Run(ref context, _holder.Face, _holder.Socket, data, flags, cancel);
+        var call = new SendCall(data, flags);
+        ValueTask<int> sent = _holder.Face.Sends.Run(ref context, _holder.Socket, ref call, forStream: false, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return sent;
     }
@@ -121,7 +122,8 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
         if (cancel.IsCancellationRequested)
             return ValueTask.FromCanceled<bool>(cancel);
         TaskContext context = _holder.Enter();
-        ValueTask<bool> ended = _holder.Face.HangUps.Rent().Run(ref context, _holder.Face, _holder.Socket, bothDirections, cancel);
+        var call = new HangUpCall(bothDirections);
+        ValueTask<bool> ended = _holder.Face.HangUps.Run(ref context, _holder.Socket, ref call, forStream: false, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return ended;
     }
@@ -176,8 +178,8 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
             _holder.GiveUp(ref context);
             return ValueTask.FromException<int>(forStream ? denied.ToStreamException() : denied.ToException());
         }
-        ValueTask<int> received = _holder.Face.Receives.Rent()
-            .Run(ref context, _holder.Face, _holder.Socket, buffer, flags, forStream, cancel);
+        var call = new ReceiveCall(buffer, flags);
+        ValueTask<int> received = _holder.Face.Receives.Run(ref context, _holder.Socket, ref call, forStream, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return received;
     }
@@ -193,7 +195,8 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
             _holder.GiveUp(ref context);
             return ValueTask.FromException(denied.ToStreamException());
         }
-        ValueTask sent = _holder.Face.Sends.Rent().RunForStream(ref context, _holder.Face, _holder.Socket, data, cancel);
+        var call = new SendCall(data, MessageFlags.None);
+        ValueTask sent = _holder.Face.Sends.RunForStream(ref context, _holder.Socket, ref call, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return sent;
     }
@@ -255,7 +258,8 @@ public sealed class TcpConnection : IDisposable, IAsyncDisposable
             _holder.GiveUp(ref context);
             return ValueTask.FromException<int>(denied.ToException());
         }
-        ValueTask<int> connected = _holder.Face.Connects.Rent().Run(ref context, _holder.Face, _holder.Socket, address, cancel);
+        var call = new ConnectCall(address);
+        ValueTask<int> connected = _holder.Face.Connects.Run(ref context, _holder.Socket, ref call, forStream: false, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return connected;
     }

@@ -73,7 +73,8 @@ public sealed class TcpListener : IDisposable, IAsyncDisposable
             _holder.GiveUp(ref context);
             return ValueTask.FromException<TcpConnection>(denied.ToException());
         }
-        ValueTask<TcpConnection> accepted = _holder.Face.Accepts.Rent().Run(ref context, _holder.Face, _holder.Socket, cancel);
+        var call = new AcceptCall(_holder.Face, _holder.Socket.NewForAccept());
+        ValueTask<TcpConnection> accepted = _holder.Face.Accepts.Run(ref context, _holder.Socket, ref call, forStream: false, cancel);
         _holder.Face.Cpus.Leave(ref context);
         return accepted;
     }

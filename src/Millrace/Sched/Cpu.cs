@@ -20,10 +20,15 @@ internal sealed class Cpu : BufferCache
     /// <summary>Rounds of pending softirqs that one thread works off before ksoftirqd gets the rest. Linux: MAX_SOFTIRQ_RESTART.</summary>
     private const int MaxRestarts = 10;
 
-    internal int Leased;
     internal int LeaseDepth;
     internal Cpu? OuterHeld;
     internal ThreadContext Thread = null!;
+
+    // Bit 0: somebody holds the CPU. Above, from RemoteShift: softirqs that others have raised here, who do not. In one word, so that
+    // the holder who lets go cannot miss a softirq that comes meanwhile, and needs an atomic operation for nothing else.
+    private const int Held = 1, RemoteShift = 8;
+
+    private int _lease;
 
     private Micros _now;
     private bool _clockIsRead;
@@ -32,8 +37,7 @@ internal sealed class Cpu : BufferCache
     private bool _handedOver;
     private TaskStruct[] _woken = new TaskStruct[16];
     private int _wokenCount;
-    private HostWork? _completions, _lastCompletion;
-    private HostWork? _inline, _lastInline;
+    private Completion? _completions, _lastCompletion;
 
     public Cpu(CpuSet set, int index, BufferPool pool)
         : base(pool)
@@ -86,9 +90,27 @@ internal sealed class Cpu : BufferCache
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void RefreshClock() => _clockIsRead = false;
 
-    public bool HasPending => Volatile.Read(ref _pending) != 0;
+    public bool HasPending => (Volatile.Read(ref _pending) | (Volatile.Read(ref _lease) >> RemoteShift)) != 0;
 
-    internal bool HandedOver => _handedOver;
+    /// <summary>Takes the CPU, if it is free, with the softirqs that were raised on it meanwhile.</summary>
+    internal bool TryLease()
+    {
+        int seen = Volatile.Read(ref _lease);
+        if ((seen & Held) != 0 || Interlocked.CompareExchange(ref _lease, Held, seen) != seen)
+            return false;
+        _pending |= seen >> RemoteShift;
+        return true;
+    }
+
+    /// <summary>Lets the CPU go. False: a softirq has been raised here meanwhile, and the holder must look again.</summary>
+    internal bool TryRelease() => Interlocked.CompareExchange(ref _lease, 0, Held) == Held;
+
+    /// <summary>Makes what others have raised the holder's own.</summary>
+    internal void TakeRemote()
+    {
+        if (_lease != Held)
+            _pending |= Interlocked.Exchange(ref _lease, Held) >> RemoteShift;
+    }
 
     /// <summary>Linux: local_bh_disable.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -99,7 +121,7 @@ internal sealed class Cpu : BufferCache
     public void BhEnable()
     {
         Debug.Assert(_bhDepth > 0, "bottom halves are enabled as often as they were disabled");
-        if (--_bhDepth == 0 && (_pending != 0 || _wokenCount != 0 || Thread.HasDeferred))
+        if (--_bhDepth == 0 && (_pending != 0 || _lease != Held || _wokenCount != 0 || Thread.HasDeferred))
             RunPending();
     }
 
@@ -143,12 +165,12 @@ internal sealed class Cpu : BufferCache
         int bit = 1 << (int)vector;
         if ((_pending & bit) != 0)
             return;
-        Interlocked.Or(ref _pending, bit);
+        _pending |= bit;
         Trace(Tp.softirq_raise, (long)vector);
     }
 
     /// <summary>Marks a softirq pending on a CPU that somebody else may hold. The caller then sees to it that it runs.</summary>
-    internal void RaiseRemote(Softirq vector) => Interlocked.Or(ref _pending, 1 << (int)vector);
+    internal void RaiseRemote(Softirq vector) => Interlocked.Or(ref _lease, 1 << (RemoteShift + (int)vector));
 
     /// <summary>Notes that a task may run again; it is let go when no spinlock is held. Linux: ttwu_queue, the _sync hint.</summary>
     public void QueueWoken(TaskStruct task)
@@ -190,10 +212,15 @@ internal sealed class Cpu : BufferCache
     }
 
     /// <summary>Notes that an asynchronous operation has something to do once no lock is held.</summary>
-    public void QueueCompletion(HostWork operation) => Append(ref _completions, ref _lastCompletion, operation);
-
-    /// <summary>Notes a user continuation that may run on this thread, once it holds nothing.</summary>
-    public void QueueInline(HostWork continuation) => Append(ref _inline, ref _lastInline, continuation);
+    public void QueueCompletion(Completion operation)
+    {
+        operation.NextWork = null;
+        if (_lastCompletion is null)
+            _completions = operation;
+        else
+            _lastCompletion.NextWork = operation;
+        _lastCompletion = operation;
+    }
 
     /// <summary>Has a thread of the host do what this one does not: see <see cref="Host.Kick"/>. Each is a hand-off, and is counted.</summary>
     public void Kick(HostWork? work)
@@ -202,15 +229,8 @@ internal sealed class Cpu : BufferCache
         Host.Kick(Set, work);
     }
 
-    internal HostWork? TakeInline()
-    {
-        HostWork? first = _inline;
-        _inline = _lastInline = null;
-        return first;
-    }
-
     /// <summary>Whether anything is left to do before the CPU can be given back.</summary>
-    internal bool HasLeftovers => _completions is not null || _wokenCount != 0 || (_pending != 0 && !_handedOver) || Thread.HasDeferred;
+    internal bool HasLeftovers => _completions is not null || _wokenCount != 0 || (_pending != 0 && !_handedOver) || _lease != Held || Thread.HasDeferred;
 
     internal void FinishLeftovers()
     {
@@ -226,12 +246,12 @@ internal sealed class Cpu : BufferCache
     {
         while (_completions is { } work)
         {
-            _completions = work.NextWork;
+            _completions = Unsafe.As<Completion>(work.NextWork);
             if (_completions is null)
                 _lastCompletion = null;
             work.NextWork = null;
             TaskStruct? before = Task;
-            work.Execute();
+            work.Step(this);
             Task = before;
         }
     }
@@ -243,6 +263,7 @@ internal sealed class Cpu : BufferCache
         AssertNoLock();
         do
         {
+            TakeRemote();
             if (_pending != 0 && !_handedOver)
                 DoSoftirq();
             ReleaseWoken();
@@ -286,8 +307,9 @@ internal sealed class Cpu : BufferCache
         Mib.Inc(Millrace.Tracing.Mib.MillraceSoftirqs);
         int restarts = MaxRestarts;
         int pending;
-        while ((pending = Interlocked.Exchange(ref _pending, 0)) != 0)
+        while ((pending = _pending) != 0)
         {
+            _pending = 0;
             for (; pending != 0; pending &= pending - 1)
             {
                 int vector = BitOperations.TrailingZeroCount(pending);
@@ -313,16 +335,6 @@ internal sealed class Cpu : BufferCache
             Host.Unpark(_woken[i]);
         _wokenCount = 0;
         NeedResched = false;
-    }
-
-    private static void Append(ref HostWork? first, ref HostWork? last, HostWork work)
-    {
-        work.NextWork = null;
-        if (last is null)
-            first = work;
-        else
-            last.NextWork = work;
-        last = work;
     }
 
     /// <summary>One step. Costs a predicted branch when nobody listens.</summary>

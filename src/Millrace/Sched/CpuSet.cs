@@ -110,14 +110,18 @@ internal sealed class CpuSet
                 return held;
             }
         }
-        int start = thread.LastCpu;
+        Cpu[] cpus = _cpus;
+        int last = thread.LastCpu;
+        return (uint)last < (uint)cpus.Length && TryLease(cpus[last], thread) ? cpus[last] : TryLeaseAny(thread);
+    }
+
+    private Cpu? TryLeaseAny(ThreadContext thread)
+    {
         for (int i = 0; i < _cpus.Length; i++)
         {
-            int index = start + i;
-            if (index >= _cpus.Length)
-                index %= _cpus.Length;
-            if (TryLease(_cpus[index], thread))
-                return _cpus[index];
+            Cpu cpu = _cpus[(thread.LastCpu + i) % _cpus.Length];
+            if (TryLease(cpu, thread))
+                return cpu;
         }
         return null;
     }
@@ -136,20 +140,39 @@ internal sealed class CpuSet
     /// <summary>Leases this very CPU if nobody holds it.</summary>
     public bool TryLease(Cpu cpu, ThreadContext thread)
     {
-        if (Volatile.Read(ref cpu.Leased) != 0 || Interlocked.CompareExchange(ref cpu.Leased, 1, 0) != 0)
+        if (!cpu.TryLease())
             return false;
         cpu.LeaseDepth = 1;
         cpu.RefreshClock();
         cpu.OuterHeld = thread.Held;
-        cpu.Thread = thread;
-        cpu.Task = null;
+        if (cpu.Thread != thread)
+            cpu.Thread = thread;
         thread.Held = cpu;
         thread.LastCpu = cpu.Index;
         return true;
     }
 
-    /// <summary>Gives a CPU back. The outermost release runs what is pending, here and in asynchronous operations, first.</summary>
+    /// <summary>
+    /// Gives a CPU back. The outermost release runs what is pending, here and in asynchronous operations, first; and the continuations
+    /// that may run on the thread, once it holds nothing at all.
+    /// </summary>
     public void Release(Cpu cpu)
+    {
+        ThreadContext thread = cpu.Thread;
+        LetGo(cpu);
+        if (thread.HasInline)
+            thread.RunInline();
+    }
+
+    /// <summary>As <see cref="Release"/>, before a sleep: continuations do not run while their thread is about to stop.</summary>
+    public void ReleaseToSleep(Cpu cpu)
+    {
+        ThreadContext thread = cpu.Thread;
+        LetGo(cpu);
+        thread.HandOverInline(Host);
+    }
+
+    private static void LetGo(Cpu cpu)
     {
         if (cpu.LeaseDepth > 1)
         {
@@ -158,39 +181,20 @@ internal sealed class CpuSet
         }
         ThreadContext thread = cpu.Thread;
         Debug.Assert(!cpu.BhDisabled && thread.Held == cpu, "a CPU is given back in task context, in the order of leasing");
-        HostWork? inline;
-        do
+        Cpu? outer = cpu.OuterHeld;
+        while (true)
         {
             if (cpu.HasLeftovers)
                 cpu.FinishLeftovers();
-            inline = cpu.TakeInline();
-            thread.Held = cpu.OuterHeld;
+            thread.Held = outer;
             cpu.OuterHeld = null;
             cpu.Task = null;
-            Interlocked.Exchange(ref cpu.Leased, 0);
-            if (inline is not null)
-                RunInline(inline);
+            if (cpu.TryRelease())
+                return;
+            thread.Held = cpu;
+            cpu.OuterHeld = outer;
+            cpu.TakeRemote();
         }
-        // Somebody may have raised a softirq here after the last look and before the exchange: then it is ours to run.
-        while (cpu.HasPending && !cpu.HandedOver && TryLease(cpu, thread));
-    }
-
-    /// <summary>Runs user continuations, which hold nothing and may do anything.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void RunInline(HostWork? first)
-    {
-        // The context is that of a caller who has nothing to do with them; and with one, continuations that want none go to the pool.
-        SynchronizationContext? context = SynchronizationContext.Current;
-        if (context is not null)
-            SynchronizationContext.SetSynchronizationContext(null);
-        while (first is { } work)
-        {
-            first = work.NextWork;
-            work.NextWork = null;
-            work.Execute();
-        }
-        if (context is not null)
-            SynchronizationContext.SetSynchronizationContext(context);
     }
 
     /// <summary>

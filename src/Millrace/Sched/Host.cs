@@ -81,3 +81,12 @@ internal abstract class HostWork : IThreadPoolWorkItem
 
     public abstract void Execute();
 }
+
+/// <summary>
+/// Work that goes on by steps inside the stack, each when a bottom half has ended, before it is work for a host's thread.
+/// </summary>
+internal abstract class Completion : HostWork
+{
+    /// <summary>Takes the next step, on a CPU that the thread holds. Task context, no lock, no socket owned.</summary>
+    public abstract void Step(Cpu cpu);
+}

@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.CompilerServices;
 using System.Threading;
 
 namespace Millrace.Sched;
@@ -17,6 +18,8 @@ internal sealed class ThreadContext
 
     private DeferredWork? _first, _last;
     private bool _draining;
+    private HostWork? _inline, _lastInline;
+    private bool _runsInline;
 
     public static ThreadContext Current => t_current ??= new ThreadContext();
 
@@ -67,6 +70,57 @@ internal sealed class ThreadContext
                 work.HandOver();
         }
         _draining = false;
+    }
+
+    /// <summary>Notes a user continuation that may run on this thread, once it holds nothing.</summary>
+    public void QueueInline(HostWork continuation)
+    {
+        continuation.NextWork = null;
+        if (_lastInline is null)
+            _inline = continuation;
+        else
+            _lastInline.NextWork = continuation;
+        _lastInline = continuation;
+    }
+
+    /// <summary>Whether continuations wait that may run now: the thread holds nothing, and none runs further out.</summary>
+    public bool HasInline => _inline is not null && Held is null && !_runsInline;
+
+    /// <summary>
+    /// Runs user continuations, which may do anything, and those that these cause, one after the other: two that wake each other take
+    /// turns instead of calling each other.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public void RunInline()
+    {
+        // The context is that of a caller who has nothing to do with them; and with one, continuations that want none go to the pool.
+        SynchronizationContext? context = SynchronizationContext.Current;
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(null);
+        _runsInline = true;
+        while (TakeInline() is { } work)
+            work.Execute();
+        _runsInline = false;
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(context);
+    }
+
+    /// <summary>The thread is about to sleep: the host's own threads run what waits for this one.</summary>
+    public void HandOverInline(Host host)
+    {
+        while (TakeInline() is { } work)
+            host.Kick(null, work);
+    }
+
+    private HostWork? TakeInline()
+    {
+        if (_inline is not { } work)
+            return null;
+        _inline = work.NextWork;
+        if (_inline is null)
+            _lastInline = null;
+        work.NextWork = null;
+        return work;
     }
 }
 

@@ -277,7 +277,7 @@ internal static class Scheduler
             cpu.SwitchTo(set.Host.NextOn(cpu), state);
             Debug.Assert(cpu.LeaseDepth == 1, "a sleeper holds one lease and gives it up");
             cpu.Mib.Inc(Mib.MillraceParks);
-            set.Release(cpu);
+            set.ReleaseToSleep(cpu);
             task.WaitChannel = waitChannel;
             set.Host.Park(task, deadline);
             task.WaitChannel = null;

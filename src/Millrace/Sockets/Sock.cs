@@ -198,7 +198,7 @@ internal abstract class Sock(Proto proto) : SockCommon
     }
 
     /// <summary>Becomes the owner if nobody is; else the operation, if there is one, is queued for the owner's release.</summary>
-    public bool TryLockSock(Cpu cpu, HostWork? operation)
+    public bool TryLockSock(Cpu cpu, Completion? operation)
     {
         cpu.BhDisable();
         Lock.Spin.Lock(cpu);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Millrace.Buffers;
 using Millrace.Sched;
 
@@ -16,7 +17,7 @@ internal struct SockLock
 
     private bool _owned;
     private SkBuff? _backlogFirst, _backlogLast;
-    private HostWork? _operations, _lastOperation;
+    private Completion? _operations, _lastOperation;
 
     /// <summary>Tasks that wait to be the owner. Queued and woken under the spinlock. Linux: socket_lock_t.wq.</summary>
     public WaitQueueHead Waiters;
@@ -48,14 +49,14 @@ internal struct SockLock
             Waiters.Wake(cpu, new WakeKey(PollEvents.In));
         while (_operations is { } operation)
         {
-            _operations = operation.NextWork;
+            _operations = Unsafe.As<Completion>(operation.NextWork);
             cpu.QueueCompletion(operation);
         }
         _lastOperation = null;
     }
 
     /// <summary>Queues an asynchronous operation that found an owner, under the spinlock.</summary>
-    public void AddOperation(HostWork operation)
+    public void AddOperation(Completion operation)
     {
         operation.NextWork = null;
         if (_lastOperation is null)
