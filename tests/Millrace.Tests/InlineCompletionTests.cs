@@ -1,6 +1,4 @@
-using System;
 using System.Net;
-using System.Threading;
 using System.Threading.Tasks;
 
 #pragma warning disable xUnit1030, xUnit1051 // a context to go back to, or a token, would change where continuations run

@@ -1,5 +1,4 @@
 using System;
-using System.Threading;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Syscalls;
@@ -23,7 +22,7 @@ public sealed class SocketHolderTests
         stack.Cpus.Leave(ref context);
         var holder = new SocketHolder(new SocketFace(stack.Cpus, inlineCompletions: false), socket!);
         socket!.Abandon();
-        using (FileCall call = holder.Call())
+        using (FileCall call = holder.Call(TestContext.Current.CancellationToken))
             Assert.Equal(Errno.EBADF, call.Error);
         Assert.Throws<ObjectDisposedException>(() => holder.Enter());
         Assert.False(socket.IsShared);
