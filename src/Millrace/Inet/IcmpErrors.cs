@@ -22,53 +22,45 @@ internal static class IcmpErrors
         };
     }
 
-    /// <summary>The error to report, OK for none, and whether the destination cannot be reached at all.</summary>
-    public static Errno ErrnoOf(in IcmpError error, out bool fatal)
-    {
-        fatal = false;
-        if (error.IsV6)
-            return ErrnoOf6(error, out fatal);
-        switch ((IcmpType)error.Type)
-        {
-            case IcmpType.DestinationUnreachable:
-                return ErrnoOfUnreachable((IcmpUnreachable)error.Code, out fatal);
-            case IcmpType.TimeExceeded:
-                return Errno.EHOSTUNREACH;
-            case IcmpType.ParameterProblem:
-                return Errno.EPROTO;
-            case IcmpType.EchoReply or IcmpType.SourceQuench or IcmpType.Redirect or IcmpType.EchoRequest:
-                return Errno.OK;
-            default:
-                return Errno.OK;
-        }
-    }
+    /// <summary>Whether there is no way to the destination now, though there may be again. RFC 6069 §2.</summary>
+    public static bool IsUnreachable(in IcmpError error) => error.IsV6
+        ? error.Type == (byte)Icmp6Type.DestinationUnreachable && error.Code == 0
+        : error.Type == (byte)IcmpType.DestinationUnreachable && (IcmpUnreachable)error.Code is IcmpUnreachable.Network or IcmpUnreachable.Host;
 
-    private static Errno ErrnoOfUnreachable(IcmpUnreachable code, out bool fatal)
+    /// <summary>The error to report; OK for none.</summary>
+    public static Errno ErrnoOf(in IcmpError error)
     {
-        fatal = code is IcmpUnreachable.Protocol or IcmpUnreachable.Port or IcmpUnreachable.NetworkUnknown or IcmpUnreachable.HostUnknown
-            or IcmpUnreachable.HostIsolated or IcmpUnreachable.NetworkProhibited or IcmpUnreachable.HostProhibited
-            or IcmpUnreachable.PacketFiltered or IcmpUnreachable.PrecedenceViolation or IcmpUnreachable.PrecedenceCutoff;
-        return code switch
+        if (error.IsV6)
+            return ErrnoOf6(error, out _);
+        return (IcmpType)error.Type switch
         {
-            IcmpUnreachable.Network => Errno.ENETUNREACH,
-            IcmpUnreachable.Host => Errno.EHOSTUNREACH,
-            IcmpUnreachable.Protocol => Errno.ENOPROTOOPT,
-            IcmpUnreachable.Port => Errno.ECONNREFUSED,
-            IcmpUnreachable.FragmentationNeeded => Errno.EMSGSIZE,
-            IcmpUnreachable.SourceRouteFailed => Errno.EOPNOTSUPP,
-            IcmpUnreachable.NetworkUnknown => Errno.ENETUNREACH,
-            IcmpUnreachable.HostUnknown => Errno.EHOSTDOWN,
-            IcmpUnreachable.HostIsolated => Errno.ENETUNREACH,
-            IcmpUnreachable.NetworkProhibited => Errno.ENETUNREACH,
-            IcmpUnreachable.HostProhibited => Errno.EHOSTUNREACH,
-            IcmpUnreachable.NetworkTos => Errno.ENETUNREACH,
-            IcmpUnreachable.HostTos => Errno.EHOSTUNREACH,
-            IcmpUnreachable.PacketFiltered => Errno.EHOSTUNREACH,
-            IcmpUnreachable.PrecedenceViolation => Errno.EHOSTUNREACH,
-            IcmpUnreachable.PrecedenceCutoff => Errno.EHOSTUNREACH,
-            _ => Errno.EHOSTUNREACH,
+            IcmpType.DestinationUnreachable => ErrnoOfUnreachable((IcmpUnreachable)error.Code),
+            IcmpType.TimeExceeded => Errno.EHOSTUNREACH,
+            IcmpType.ParameterProblem => Errno.EPROTO,
+            _ => Errno.OK,
         };
     }
+
+    private static Errno ErrnoOfUnreachable(IcmpUnreachable code) => code switch
+    {
+        IcmpUnreachable.Network => Errno.ENETUNREACH,
+        IcmpUnreachable.Host => Errno.EHOSTUNREACH,
+        IcmpUnreachable.Protocol => Errno.ENOPROTOOPT,
+        IcmpUnreachable.Port => Errno.ECONNREFUSED,
+        IcmpUnreachable.FragmentationNeeded => Errno.EMSGSIZE,
+        IcmpUnreachable.SourceRouteFailed => Errno.EOPNOTSUPP,
+        IcmpUnreachable.NetworkUnknown => Errno.ENETUNREACH,
+        IcmpUnreachable.HostUnknown => Errno.EHOSTDOWN,
+        IcmpUnreachable.HostIsolated => Errno.ENONET,
+        IcmpUnreachable.NetworkProhibited => Errno.ENETUNREACH,
+        IcmpUnreachable.HostProhibited => Errno.EHOSTUNREACH,
+        IcmpUnreachable.NetworkTos => Errno.ENETUNREACH,
+        IcmpUnreachable.HostTos => Errno.EHOSTUNREACH,
+        IcmpUnreachable.PacketFiltered => Errno.EHOSTUNREACH,
+        IcmpUnreachable.PrecedenceViolation => Errno.EHOSTUNREACH,
+        IcmpUnreachable.PrecedenceCutoff => Errno.EHOSTUNREACH,
+        _ => Errno.OK,
+    };
 
     private static Errno ErrnoOf6(in IcmpError error, out bool fatal)
     {

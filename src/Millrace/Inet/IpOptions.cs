@@ -58,7 +58,7 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 sk.PathMtuDiscovery = (PathMtuDiscovery)number;
                 return Errno.OK;
             case IpOption.RecvErr:
-                sk.SetInet(InetFlags.RecvErr, on);
+                SetRecvErr(sk, InetFlags.RecvErr, on);
                 return Errno.OK;
             case IpOption.FreeBind:
                 sk.SetInet(InetFlags.FreeBind, on);
@@ -142,7 +142,7 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 sk.PathMtuDiscovery6 = (PathMtuDiscovery)number;
                 return Errno.OK;
             case Ipv6Option.RecvErr:
-                sk.SetInet(InetFlags.RecvErr6, on);
+                SetRecvErr(sk, InetFlags.RecvErr6, on);
                 return Errno.OK;
             case Ipv6Option.V6Only:
                 if (sk.HasPort)
@@ -212,6 +212,13 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
             default:
                 return Errno.ENOPROTOOPT;
         }
+    }
+
+    private static void SetRecvErr(InetSock sk, InetFlags flag, bool on)
+    {
+        sk.SetInet(flag, on);
+        if (!on)
+            sk.ErrorQueue?.PurgeErrors();
     }
 
     // A stream's ECN bits are the transport's.

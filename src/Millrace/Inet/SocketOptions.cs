@@ -206,6 +206,8 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 break;
             case So.Error:
                 number = (int)sk.TakeError();
+                if (number == 0)
+                    (number, sk.SoftError) = ((int)sk.SoftError, Errno.OK);
                 break;
             case So.DontRoute:
                 number = Flag(sk.Has(SockFlags.LocalRoute));

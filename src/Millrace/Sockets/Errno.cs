@@ -31,6 +31,7 @@ public enum Errno
     ENOSYS = 38,
     ENOMSG = 42,
     ELOOP = 40,
+    ENONET = 64,
     EPROTO = 71,
     EBADFD = 77,
     ENOTSOCK = 88,

@@ -30,10 +30,15 @@ internal sealed class ErrorNotice
 
     public uint Data { get; set; }
 
-    /// <summary>The address that the error is about; none for local notices.</summary>
-    public IpAddr Address { get; init; }
+    /// <summary>Of an ICMP error: who reported it, and where the packet was going.</summary>
+    public IpAddr Reporter { get; init; }
+
+    public IpAddr Destination { get; init; }
 
     public ushort Port { get; init; }
+
+    /// <summary>Linux: is_icmp_err_skb.</summary>
+    public bool IsIcmp => Origin is ErrorOrigin.Icmp or ErrorOrigin.Icmp6;
 
     /// <summary>For timestamps: microseconds on the host's clock.</summary>
     public long Time { get; init; }
@@ -94,15 +99,37 @@ internal sealed class ErrorQueue
         }
     }
 
-    public ErrorNotice? Take()
+    /// <param name="next">The one that is the oldest then.</param>
+    public ErrorNotice? Take(out ErrorNotice? next)
     {
+        next = null;
         lock (_lock)
         {
             if (_notices.First is not { } first)
                 return null;
-            _notices.RemoveFirst();
-            _bytes -= first.Value.TrueSize;
+            next = first.Next?.Value;
+            Remove(first);
             return first.Value;
         }
+    }
+
+    /// <summary>Throws away all errors; what tells of data that was sent stays. Linux: skb_errqueue_purge.</summary>
+    public void PurgeErrors()
+    {
+        lock (_lock)
+        {
+            for (LinkedListNode<ErrorNotice>? at = _notices.First, next; at is not null; at = next)
+            {
+                next = at.Next;
+                if (at.Value.Origin is not (ErrorOrigin.ZeroCopy or ErrorOrigin.Timestamping))
+                    Remove(at);
+            }
+        }
+    }
+
+    private void Remove(LinkedListNode<ErrorNotice> node)
+    {
+        _notices.Remove(node);
+        _bytes -= node.Value.TrueSize;
     }
 }

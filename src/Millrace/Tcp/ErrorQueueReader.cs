@@ -1,5 +1,6 @@
 using System;
 using Millrace.Inet;
+using Millrace.Sched;
 using Millrace.Sockets;
 
 namespace Millrace.Tcp;
@@ -12,16 +13,15 @@ internal static class ErrorQueueReader
     /// <summary>Size of struct sock_extended_err.</summary>
     private const int ExtendedErrorLength = 16;
 
-    public static SysResult Receive(Sched.Host host, Sock sk, ref MsgHdr message)
+    public static SysResult Receive(Cpu cpu, Sock sk, ref MsgHdr message)
     {
-        ErrorNotice? notice = sk.ErrorQueue?.Take();
-        if (notice is null)
+        if (Dequeue(cpu, sk) is not { } notice)
             return Errno.EAGAIN;
         int copied = (int)Math.Min(notice.Payload.Length, message.Iter.Count);
         if (copied < notice.Payload.Length)
             message.OutFlags |= MessageFlags.Truncate;
         message.Iter.CopyToUser(notice.Payload.AsSpan(0, copied));
-        StampControl.PutNotice(host, sk, notice, ref message);
+        StampControl.PutNotice(cpu.Host, sk, notice, ref message);
         bool v6 = sk.Family == Af.Inet6;
         Span<byte> control = stackalloc byte[ExtendedErrorLength + SockAddr.Inet6Length];
         control.Clear();
@@ -32,10 +32,30 @@ internal static class ErrorQueueReader
         BitConverter.TryWriteBytes(control[8..], notice.Info);
         BitConverter.TryWriteBytes(control[12..], notice.Data);
         int offender = v6 ? SockAddr.Inet6Length : SockAddr.InetLength;
-        if (notice.Origin is ErrorOrigin.Icmp or ErrorOrigin.Icmp6)
-            new SockAddr(v6 ? Af.Inet6 : Af.Inet, notice.Address, 0).Write(control[ExtendedErrorLength..]);
+        if (notice.IsIcmp)
+        {
+            int family = v6 ? Af.Inet6 : Af.Inet;
+            message.Name = new SockAddr(family, notice.Destination, notice.Port);
+            message.HasName = true;
+            new SockAddr(family, notice.Reporter, 0).Write(control[ExtendedErrorLength..]);
+        }
         message.PutControl(v6 ? SocketLevel.Ipv6 : SocketLevel.Ip, v6 ? Ipv6RecvErr : IpRecvErr, control[..(ExtendedErrorLength + offender)]);
         message.OutFlags |= MessageFlags.ErrorQueue;
         return copied;
+    }
+
+    // With an ICMP error that is read, the pending error is that of the next, or none. Linux: sock_dequeue_err_skb.
+    private static ErrorNotice? Dequeue(Cpu cpu, Sock sk)
+    {
+        ErrorNotice? next = null;
+        if (sk.ErrorQueue?.Take(out next) is not { } notice)
+            return null;
+        if (next is { IsIcmp: true })
+            sk.Error = next.Error;
+        else if (notice.IsIcmp)
+            sk.Error = Errno.OK;
+        if (next is not null)
+            sk.ErrorReport(cpu);
+        return notice;
     }
 }

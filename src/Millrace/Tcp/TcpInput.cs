@@ -339,13 +339,18 @@ internal sealed partial class TcpProto
             sk.OnPacketTooBig(cpu, (int)Math.Min(error.Info, ushort.MaxValue));
             return;
         }
-        Errno errno = IcmpErrors.ErrnoOf(error, out bool fatal);
+        Errno errno = IcmpErrors.ErrnoOf(error);
         if (errno == Errno.OK)
             return;
+        if (passive is null && IcmpErrors.IsUnreachable(error))
+            sk.RevertBackOff(cpu, seq);
         // A Fast Open child that has been accepted counts as connected.
         bool opening = sk.State is TcpState.SynSent or TcpState.SynRecv && !(passive is not null && sk.FastOpen!.IsAccepted);
         if (opening)
         {
+            // Of IPv4 also unasked, so that who may open no raw socket can trace a route. Linux: tcp_v4_err, tcp_v6_err.
+            if (!error.IsV6 || sk.HasInet(InetFlags.RecvErr6))
+                AddNotice(cpu, sk, errno, error);
             if (sk.Lock.IsOwned)
                 sk.SoftError = errno;
             else
@@ -358,11 +363,25 @@ internal sealed partial class TcpProto
             sk.Error = errno;
             sk.ErrorReport(cpu);
         }
-        else if (fatal)
+        else
         {
             sk.SoftError = errno;
         }
     }
+
+    // Linux: ip_icmp_error, ipv6_icmp_error.
+    private static void AddNotice(Cpu cpu, TcpSock sk, Errno errno, in IcmpError error) => sk.AddNotice(cpu, new ErrorNotice
+    {
+        Error = errno,
+        Origin = error.IsV6 ? ErrorOrigin.Icmp6 : ErrorOrigin.Icmp,
+        Type = error.Type,
+        Code = error.Code,
+        Info = error.Info,
+        Reporter = error.Reporter,
+        Destination = error.Destination,
+        Port = sk.RemotePort,
+        Payload = error.Transport.ToArray(),
+    });
 
     // A connection that was being opened has failed for good.
     private void FailConnect(Cpu cpu, TcpSock sk, Errno errno)

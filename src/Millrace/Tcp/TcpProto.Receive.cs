@@ -20,7 +20,7 @@ internal sealed partial class TcpProto
         var sk = (TcpSock)sock;
         context.Cpu.Trace(Tp.tcp_recvmsg, sk);
         if (message.Has(MessageFlags.ErrorQueue))
-            return ErrorQueueReader.Receive(context.Cpu.Host, sk, ref message);
+            return ErrorQueueReader.Receive(context.Cpu, sk, ref message);
         sk.LockSock(ref context);
         SysResult result = ReceiveLocked(ref context, sk, ref message);
         sk.ReleaseSock(context.Cpu);

@@ -145,6 +145,7 @@ internal sealed partial class TcpProto : Proto
         sk.MssCache = TcpConstants.DefaultMss;
         sk.Reorder.Degree = (ushort)Sysctls.TcpReordering;
         sk.CaState = CaState.Open;
+        sk.Packets.Clear();
         sk.Stats = default;
     }
 

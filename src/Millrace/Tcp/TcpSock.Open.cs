@@ -231,7 +231,8 @@ internal sealed partial class TcpSock
             recovery.RetransmitHint = recovery.HighestSack = null;
             recovery.Probe.IsOut = false;
         }
-        Packets.Clear();
+        // What was known of them stays for TCP_INFO. Linux: likewise.
+        Packets.Out = 0;
         Backoff = 0;
     }
 

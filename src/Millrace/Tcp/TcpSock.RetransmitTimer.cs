@@ -2,6 +2,7 @@ using Millrace.Buffers;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Tcp;
 
@@ -96,6 +97,25 @@ internal sealed partial class TcpSock
         ResetWriteTimer(cpu, TimerEvent.Retransmit, ClampToUserTimeout(cpu), RtoMax);
         if (RetransmitsTimedOut(cpu, Tcp.Sysctls.TcpRetries1 + 1, Micros.Zero))
             Route = null;
+    }
+
+    /// <summary>
+    /// The path has said that the segment which timed out met no way to its peer: it was not congestion, and the timeout is halved
+    /// again. RFC 6069 §3. Linux: tcp_ld_RTO_revert.
+    /// </summary>
+    public void RevertBackOff(Cpu cpu, SeqNumber seq)
+    {
+        if (Lock.IsOwned || seq != Snd.Una || Retransmits == 0 || Backoff == 0 || Recovery?.Queue.First is not { } head)
+            return;
+        Backoff--;
+        Rto = Rtt.HasSample ? Micros.Min(Rtt.Rto, RtoMax) : TcpConstants.TimeoutInit;
+        Rto = Micros.Min(Rto << Backoff, RtoMax);
+        RefreshTime(cpu);
+        Micros remaining = Rto - (Time - new Micros(head.SentTime));
+        if (remaining > Micros.Zero)
+            ResetWriteTimer(cpu, TimerEvent.Retransmit, remaining, RtoMax);
+        else
+            OnRetransmitTimer(cpu);
     }
 
     private Micros ClampToUserTimeout(Cpu cpu) => UserTimeout == 0

@@ -335,8 +335,8 @@ internal sealed partial class TcpSock : InetConnectionSock
     {
         Debug.Assert(Snd.Una <= Snd.Nxt, "SND.UNA never passes SND.NXT");
         Debug.Assert(Snd.Nxt <= Snd.Written || State is TcpState.Listen or TcpState.Close, "nothing is sent that was not written");
-        Debug.Assert(Packets.Left <= PacketsOut, "no more packets have left the network than were sent");
-        Debug.Assert(SackedOut <= PacketsOut && LostOut <= PacketsOut, "the scoreboard counts packets that are out");
+        Debug.Assert(State == TcpState.Close || Packets.Left <= PacketsOut, "no more packets have left the network than were sent");
+        Debug.Assert(State == TcpState.Close || (SackedOut <= PacketsOut && LostOut <= PacketsOut), "the scoreboard counts packets that are out");
         Debug.Assert(PacketsOut == 0 == IsRtxEmpty, "packets are out exactly while the retransmit queue holds them");
         Debug.Assert(Rcv.Copied <= Rcv.Nxt || State is TcpState.Listen or TcpState.Close, "nothing is read that has not come");
         Debug.Assert(ReceiveAllocated >= 0 && WriteQueued >= 0 && ForwardAllocated >= 0, "no account is overdrawn");

@@ -66,16 +66,16 @@ internal sealed class App(Story story, int fd)
     /// <summary>Reads the error queue: struct sock_extended_err and the address behind it, and the other control messages; null if it is empty.</summary>
     public Notice? TryReadNotice()
     {
-        const int extendedError = 16, ipRecvErr = 11, ipv6RecvErr = 25;
+        const int extendedError = 16;
         var bytes = new byte[2048];
-        var control = new byte[1024];
-        SysResult result = story.Backend.RecvMsg(fd, bytes, MessageFlags.ErrorQueue, control, out int length, out _);
+        byte[] control = new byte[1024], name = new byte[128];
+        SysResult result = story.Backend.RecvMsg(fd, bytes, MessageFlags.ErrorQueue, control, out int length, out _, name, out int nameLength);
         if (result.IsError)
             return null;
         List<ControlMessage> messages = ReadControl(control.AsSpan(0, length));
-        ControlMessage error = messages.Find(static m => m is { Level: Opt.Ip, Type: ipRecvErr } or { Level: Opt.Ipv6, Type: ipv6RecvErr })!;
+        ControlMessage error = messages.Find(static m => m is { Level: Opt.Ip, Type: Opt.IpRecvErr } or { Level: Opt.Ipv6, Type: Opt.Ipv6RecvErr })!;
         messages.Remove(error);
-        return new Notice(error.Data[..extendedError], error.Data[extendedError..], messages, bytes[..result.Value]);
+        return new Notice(error.Data[..extendedError], error.Data[extendedError..], messages, bytes[..result.Value], name[..nameLength]);
     }
 
     /// <summary>Reads up to <paramref name="room"/> bytes, with control data.</summary>
@@ -230,7 +230,7 @@ internal sealed record ControlMessage(int Level, int Type, byte[] Data)
 }
 
 /// <summary>What the error queue told.</summary>
-internal sealed record Notice(byte[] ExtendedError, byte[] Offender, IReadOnlyList<ControlMessage> Others, byte[] Payload);
+internal sealed record Notice(byte[] ExtendedError, byte[] Offender, IReadOnlyList<ControlMessage> Others, byte[] Payload, byte[] Name);
 
 /// <summary>Linux's SHUT_*.</summary>
 internal enum Shut
@@ -252,7 +252,7 @@ internal static class Opt
         WindowClamp = 10, TcpInfo = 11, QuickAck = 12, Congestion = 13, UserTimeout = 18, FastOpen = 23, NotsentLowat = 25,
         FastOpenConnect = 30, Md5Sig = 14, Md5SigExt = 32, Inq = 36, SaveSyn = 27, SavedSyn = 28, Timestamp = 24;
 
-    public const int IpTos = 1, IpTtl = 2, IpMtuDiscover = 10, IpRecvErr = 11, IpMinTtl = 21, Ipv6UnicastHops = 16, Ipv6MinHopCount = 73,
+    public const int IpTos = 1, IpTtl = 2, IpMtuDiscover = 10, IpRecvErr = 11, Ipv6RecvErr = 25, IpMinTtl = 21, Ipv6UnicastHops = 16, Ipv6MinHopCount = 73,
         Ipv6TrafficClass = 67, Ipv6Only = 26;
 
     public const uint SiocInq = 0x541B, SiocOutq = 0x5411, SiocOutqNsd = 0x894B, SiocAtMark = 0x8905;

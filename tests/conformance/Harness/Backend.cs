@@ -66,7 +66,10 @@ internal abstract class Backend : IDisposable
 
     /// <summary>Receives with room for control data; the result counts bytes of <paramref name="buffer"/>.</summary>
     public abstract SysResult RecvMsg(int fd, Span<byte> buffer, MessageFlags flags, Span<byte> control, out int controlLength,
-        out MessageFlags outFlags);
+        out MessageFlags outFlags, Span<byte> name, out int nameLength);
+
+    public SysResult RecvMsg(int fd, Span<byte> buffer, MessageFlags flags, Span<byte> control, out int controlLength,
+        out MessageFlags outFlags) => RecvMsg(fd, buffer, flags, control, out controlLength, out outFlags, default, out _);
 
     /// <summary>Sends with control data.</summary>
     public abstract SysResult SendMsg(int fd, ReadOnlySpan<byte> data, MessageFlags flags, Span<byte> control);

@@ -170,14 +170,16 @@ internal sealed partial class KernelBackend : Backend
         Result((int)Native.recv(fd, ref MemoryMarshal.GetReference(buffer), buffer.Length, (int)flags));
 
     public override unsafe SysResult RecvMsg(int fd, Span<byte> buffer, MessageFlags flags, Span<byte> control, out int controlLength,
-        out MessageFlags outFlags)
+        out MessageFlags outFlags, Span<byte> name, out int nameLength)
     {
-        fixed (byte* b = buffer, c = control)
+        fixed (byte* b = buffer, c = control, n = name)
         {
             nint* piece = stackalloc nint[2];
             (piece[0], piece[1]) = ((nint)b, buffer.Length);
-            Native.MsgHdr header = new() { Pieces = (nint)piece, PieceCount = 1, Control = (nint)c, ControlLength = control.Length };
+            Native.MsgHdr header = new() { Pieces = (nint)piece, PieceCount = 1, Control = (nint)c, ControlLength = control.Length,
+                Name = (nint)n, NameLength = name.Length };
             SysResult result = Result((int)Native.recvmsg(fd, ref header, (int)flags));
+            nameLength = (int)header.NameLength;
             controlLength = (int)header.ControlLength;
             outFlags = (MessageFlags)header.Flags;
             return result;

@@ -89,13 +89,14 @@ internal sealed class MillraceBackend : Backend
     public override SysResult Recv(int fd, Span<byte> buffer, MessageFlags flags) => _process.Recv(fd, buffer, flags);
 
     public override unsafe SysResult RecvMsg(int fd, Span<byte> buffer, MessageFlags flags, Span<byte> control, out int controlLength,
-        out MessageFlags outFlags)
+        out MessageFlags outFlags, Span<byte> name, out int nameLength)
     {
         fixed (byte* p = buffer)
         {
             ReadOnlySpan<IoVec> pieces = [new IoVec((nint)p, buffer.Length)];
-            var header = new MessageHeader { Pieces = pieces, Control = control };
+            var header = new MessageHeader { Pieces = pieces, Control = control, Name = name };
             SysResult result = _process.RecvMsg(fd, ref header, flags);
+            nameLength = header.NameLength;
             controlLength = header.ControlLength;
             outFlags = header.Flags;
             return result;

@@ -122,4 +122,20 @@ public sealed class InfoStories
         tcp.Gets("ack 5001", "ack 5001 <sack 1:1001>");
         Assert.Equal(1u, tcp.Info.DsackDuplicates);
     }
+
+    [Fact]
+    public void A_reset_leaves_what_was_known_of_the_packets()
+    {
+        using var tcp = Story.Established(mss: 1000);
+        tcp.App.Write(8000);
+        tcp.SendsData(1, 8001, 1000);
+        tcp.Gets("ack 1 <sack 4001:8001>");
+        tcp.Drain();
+        TcpInfo before = tcp.Info;
+        Assert.Equal((8u, 4u), (before.Unacked, before.Sacked));
+        tcp.Gets("R. 1:1 ack 1");
+        TcpInfo after = tcp.Info;
+        Assert.Equal((0u, before.Sacked, before.Lost, before.Retransmitted), (after.Unacked, after.Sacked, after.Lost, after.Retransmitted));
+        Assert.NotEqual(0u, after.Lost);
+    }
 }
