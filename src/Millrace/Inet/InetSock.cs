@@ -59,6 +59,9 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
     /// <summary>IPV6_FLOWINFO and the automatic label: 20 bits.</summary>
     public uint FlowLabel;
 
+    /// <summary>How often the flow has changed its label. Linux: the changes of sk_txhash.</summary>
+    public uint Rehashes;
+
     private ushort _ipId;
 
     /// <summary>DSCP and ECN; IPv4's TOS, IPv6's traffic class.</summary>
@@ -69,6 +72,9 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
 
     /// <summary>IP_MINTTL, IPV6_MINHOPCOUNT.</summary>
     public byte MinTtl;
+
+    /// <summary>What came with the packet that made the connection: device, TTL, TOS. Linux: mc_index, mc_ttl, rcv_tos.</summary>
+    public (int IfIndex, byte Ttl, byte Tos) OpenedFrom = (0, 1, 0);
 
     public PathMtuDiscovery PathMtuDiscovery = PathMtuDiscovery.Want, PathMtuDiscovery6 = PathMtuDiscovery.Want;
 
@@ -113,6 +119,17 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
         (IsWithin(PortRange.Low, all) ? PortRange.Low : all.Low, IsWithin(PortRange.High, all) ? PortRange.High : all.High);
 
     private static bool IsWithin(int port, (int Low, int High) range) => range.Low <= port && port <= range.High;
+
+    /// <summary>Takes another automatic label, if the socket may. Linux: sk_rethink_txhash.</summary>
+    public bool TryRehash()
+    {
+        if (Has(SockFlags.KeepsLabel))
+            return false;
+        Rehashes++;
+        if (!HasInet(InetFlags.FlowInfoSend))
+            FlowLabel = 0;
+        return true;
+    }
 
     /// <summary>Back to unbound. Linux: inet_reset_saddr.</summary>
     public void ResetSourceAddr() => SourceAddr = LocalAddr = Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;

@@ -59,17 +59,16 @@ internal sealed unsafe class Ip6Output(RoutingTable routes, NeighbourTable neigh
             3 => true,
             _ => sk.HasInet(InetFlags.AutoFlowLabel),
         };
-        if (!wanted)
-            return 0;
-        if (sk.FlowLabel == 0)
-            sk.FlowLabel = AutoLabel(sk.SourceAddr, sk.RemoteAddr, (uint)sk.LocalPort << 16 | sk.RemotePort);
+        if (sk.FlowLabel == 0 && wanted)
+            sk.FlowLabel = AutoLabel(sk.SourceAddr, sk.RemoteAddr, (uint)sk.LocalPort << 16 | sk.RemotePort, sk.Rehashes);
         return sk.FlowLabel;
     }
 
     /// <summary>A label that tells nothing of the flow, and is never 0. RFC 6437 §3.</summary>
-    public uint AutoLabel(IpAddr source, IpAddr destination, uint ports)
+    /// <param name="rehashes">A flow that has timed out so often takes another.</param>
+    public uint AutoLabel(IpAddr source, IpAddr destination, uint ports, uint rehashes = 0)
     {
-        uint label = (uint)SipHash.Hash13(labelKey, source.High, source.Low, destination.High, destination.Low, ports) & 0xf_ffff;
+        uint label = (uint)SipHash.Hash13(labelKey, source.High, source.Low, destination.High, destination.Low, (ulong)rehashes << 32 | ports) & 0xf_ffff;
         return label != 0 ? label : 1;
     }
 

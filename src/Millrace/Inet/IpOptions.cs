@@ -1,6 +1,8 @@
 using System;
+using System.Buffers.Binary;
 using Millrace.Sched;
 using Millrace.Sockets;
+using Millrace.Wire;
 
 namespace Millrace.Inet;
 
@@ -11,13 +13,7 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
     {
         if (level == SocketLevel.Ipv6 && sk.Family != Af.Inet6)
             return Errno.ENOPROTOOPT;
-        // One byte will do for IPv4's options, as it always has.
-        int number;
-        if (value.Length >= sizeof(int))
-            number = BitConverter.ToInt32(value);
-        else if (level == SocketLevel.Ip && value.Length >= 1)
-            number = value[0];
-        else
+        if (!TryReadNumber(level, option, value, out int number))
             return Errno.EINVAL;
         sk.LockSock(ref context);
         Errno error = level == SocketLevel.Ip ? SetIpv4(sk, option, number) : SetIpv6(sk, option, number);
@@ -25,10 +21,27 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
         return error;
     }
 
+    // One byte will do for IPv4's options, as it always has, and for some none, which is 0.
+    private static bool TryReadNumber(int level, int option, ReadOnlySpan<byte> value, out int number)
+    {
+        bool full = value.Length >= sizeof(int);
+        number = full ? BitConverter.ToInt32(value) : level == SocketLevel.Ip && value.Length > 0 ? value[0] : 0;
+        if (level == SocketLevel.Ipv6)
+            return full || option == Ipv6Option.AutoFlowLabel;
+        return option switch
+        {
+            IpOption.LocalPortRange => value.Length == sizeof(uint),
+            IpOption.FreeBind or IpOption.Transparent or IpOption.MinTtl => value.Length > 0,
+            _ => true,
+        };
+    }
+
     public Errno Get(ref TaskContext context, InetSock sk, int level, int option, ref Span<byte> value)
     {
         if (level == SocketLevel.Ipv6 && sk.Family != Af.Inet6)
-            return Errno.ENOPROTOOPT;
+            return Errno.EOPNOTSUPP;
+        if (level == SocketLevel.Ip && option == IpOption.PktOptions)
+            return GetPacketOptions(ref context, sk, ref value);
         sk.LockSock(ref context);
         Errno error = level == SocketLevel.Ip ? GetIpv4(sk, option, out int number) : GetIpv6(sk, option, out number);
         sk.ReleaseSock(context.Cpu);
@@ -59,6 +72,15 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 return Errno.OK;
             case IpOption.RecvErr:
                 SetRecvErr(sk, InetFlags.RecvErr, on);
+                return Errno.OK;
+            case IpOption.PktInfo:
+                sk.SetInet(InetFlags.PacketInfo, on);
+                return Errno.OK;
+            case IpOption.RecvTtl:
+                sk.SetInet(InetFlags.RecvTtl, on);
+                return Errno.OK;
+            case IpOption.RecvTos:
+                sk.SetInet(InetFlags.RecvTos, on);
                 return Errno.OK;
             case IpOption.FreeBind:
                 sk.SetInet(InetFlags.FreeBind, on);
@@ -104,6 +126,15 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
             case IpOption.RecvErr:
                 number = sk.HasInet(InetFlags.RecvErr) ? 1 : 0;
                 return Errno.OK;
+            case IpOption.PktInfo:
+                number = sk.HasInet(InetFlags.PacketInfo) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.RecvTtl:
+                number = sk.HasInet(InetFlags.RecvTtl) ? 1 : 0;
+                return Errno.OK;
+            case IpOption.RecvTos:
+                number = sk.HasInet(InetFlags.RecvTos) ? 1 : 0;
+                return Errno.OK;
             case IpOption.Mtu:
                 return GetMtu(sk, out number);
             case IpOption.FreeBind:
@@ -143,6 +174,12 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 return Errno.OK;
             case Ipv6Option.RecvErr:
                 SetRecvErr(sk, InetFlags.RecvErr6, on);
+                return Errno.OK;
+            case Ipv6Option.Mtu:
+                // For datagrams alone; a stream only remembers that the number was none too small. Linux: frag_size.
+                return number is 0 or >= Ipv6Header.MinMtu ? Errno.OK : Errno.EINVAL;
+            case Ipv6Option.FlowInfoSend:
+                sk.SetInet(InetFlags.FlowInfoSend, on);
                 return Errno.OK;
             case Ipv6Option.V6Only:
                 if (sk.HasPort)
@@ -191,6 +228,9 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
                 return Errno.OK;
             case Ipv6Option.Mtu:
                 return GetMtu(sk, out number);
+            case Ipv6Option.FlowInfoSend:
+                number = sk.HasInet(InetFlags.FlowInfoSend) ? 1 : 0;
+                return Errno.OK;
             case Ipv6Option.V6Only:
                 number = sk.IsV6Only ? 1 : 0;
                 return Errno.OK;
@@ -212,6 +252,30 @@ internal sealed class IpOptions(RoutingTable routes, Sysctls sysctls)
             default:
                 return Errno.ENOPROTOOPT;
         }
+    }
+
+    // What is known of the packet that opened the connection, as control messages. Linux: IP_PKTOPTIONS of do_ip_getsockopt.
+    private static Errno GetPacketOptions(ref TaskContext context, InetSock sk, ref Span<byte> value)
+    {
+        if (!sk.IsStream)
+            return Errno.ENOPROTOOPT;
+        var message = new MsgHdr { Control = value };
+        sk.LockSock(ref context);
+        if (sk.HasInet(InetFlags.PacketInfo))
+        {
+            Span<byte> info = stackalloc byte[12];
+            BitConverter.TryWriteBytes(info, sk.OpenedFrom.IfIndex);
+            BinaryPrimitives.WriteUInt32BigEndian(info[4..], sk.LocalAddr.V4);
+            BinaryPrimitives.WriteUInt32BigEndian(info[8..], sk.LocalAddr.V4);
+            message.PutControl(SocketLevel.Ip, IpOption.PktInfo, info);
+        }
+        if (sk.HasInet(InetFlags.RecvTtl))
+            message.PutControl(SocketLevel.Ip, IpOption.Ttl, BitConverter.GetBytes((int)sk.OpenedFrom.Ttl));
+        if (sk.HasInet(InetFlags.RecvTos))
+            message.PutControl(SocketLevel.Ip, IpOption.Tos, BitConverter.GetBytes((int)sk.OpenedFrom.Tos));
+        sk.ReleaseSock(context.Cpu);
+        value = value[..message.ControlLength];
+        return Errno.OK;
     }
 
     private static void SetRecvErr(InetSock sk, InetFlags flag, bool on)

@@ -15,6 +15,7 @@ internal static class SocketLevel
 /// <summary>Options of SOL_SOCKET that exist here; the numbers of x86-64 and arm64.</summary>
 internal static class So
 {
+    public const int Debug = 1;
     public const int ReuseAddr = 2;
     public const int Type = 3;
     public const int Error = 4;
@@ -24,9 +25,12 @@ internal static class So
     public const int RcvBuf = 8;
     public const int KeepAlive = 9;
     public const int OobInline = 10;
+    public const int NoCheck = 11;
     public const int Priority = 12;
     public const int Linger = 13;
+    public const int BsdCompat = 14;
     public const int ReusePort = 15;
+    public const int PeerCred = 17;
     public const int RcvLowat = 18;
     public const int SndLowat = 19;
     public const int RcvTimeo = 20;
@@ -42,10 +46,16 @@ internal static class So
     public const int Timestamping = 37;
     public const int Protocol = 38;
     public const int Domain = 39;
+    public const int RxqOvfl = 40;
+    public const int WifiStatus = 41;
     public const int PeekOff = 42;
+    public const int NoFcs = 43;
+    public const int SelectErrQueue = 45;
     public const int MaxPacingRate = 47;
     public const int IncomingCpu = 49;
+    public const int CnxAdvice = 53;
     public const int MemInfo = 55;
+    public const int IncomingNapiId = 56;
     public const int Cookie = 57;
     public const int ZeroCopy = 60;
     public const int BindToIfIndex = 62;
@@ -54,7 +64,12 @@ internal static class So
     public const int TimestampingNew = 65;
     public const int RcvTimeoNew = 66;
     public const int SndTimeoNew = 67;
+    public const int NetnsCookie = 71;
     public const int BufLock = 72;
+    public const int ReserveMem = 73;
+    public const int TxRehash = 74;
+    public const int RcvMark = 75;
+    public const int RcvPriority = 82;
 }
 
 /// <summary>Options of IPPROTO_IP that exist here.</summary>
@@ -62,8 +77,12 @@ internal static class IpOption
 {
     public const int Tos = 1;
     public const int Ttl = 2;
+    public const int PktInfo = 8;
+    public const int PktOptions = 9;
     public const int MtuDiscover = 10;
     public const int RecvErr = 11;
+    public const int RecvTtl = 12;
+    public const int RecvTos = 13;
     public const int Mtu = 14;
     public const int FreeBind = 15;
     public const int Transparent = 19;
@@ -80,6 +99,7 @@ internal static class Ipv6Option
     public const int Mtu = 24;
     public const int RecvErr = 25;
     public const int V6Only = 26;
+    public const int FlowInfoSend = 33;
     public const int TClass = 67;
     public const int AutoFlowLabel = 70;
     public const int FreeBind = 78;

@@ -15,7 +15,8 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
 {
     private const int InterfaceNameSize = 16;
 
-    private long _nextCookie = cookieBase;
+    // Cookies that have been given out; the base itself is the stack's own.
+    private long _cookies;
 
     public Errno Set(ref TaskContext context, Sock sk, int level, int option, ReadOnlySpan<byte> value) => level switch
     {
@@ -55,13 +56,12 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
             case So.ReusePort:
                 Reclassify(cpu, sk, on, static (s, v) => s.ReusePort = v);
                 return Errno.OK;
-            case So.Type or So.Protocol or So.Domain or So.Error or So.AcceptConn or So.PeerName or So.MemInfo or So.Cookie:
-                return Errno.ENOPROTOOPT;
-            case So.DontRoute:
-                sk.Set(SockFlags.LocalRoute, on);
-                return Errno.OK;
-            case So.Broadcast:
-                sk.Set(SockFlags.Broadcast, on);
+            case So.Debug when on && !sk.Credentials.NetAdmin:
+                return Errno.EACCES;
+            case So.RcvMark when !sk.Credentials.NetAdmin && !sk.Credentials.NetRaw:
+                return Errno.EPERM;
+            case var _ when PlainFlag(option) is var flag && flag != SockFlags.None:
+                sk.Set(flag, on);
                 return Errno.OK;
             case So.SndBuf:
                 SetSendBuffer(cpu, sk, (int)Math.Min((uint)number, (uint)sysctls.WmemMax));
@@ -82,9 +82,6 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
             case So.KeepAlive:
                 sk.SetKeepAlive(cpu, on);
                 sk.Set(SockFlags.KeepOpen, on);
-                return Errno.OK;
-            case So.OobInline:
-                sk.Set(SockFlags.UrgInline, on);
                 return Errno.OK;
             case So.Priority:
                 if (number is < 0 or > 6 && !sk.Credentials.NetAdmin)
@@ -117,12 +114,6 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 sk.PacingRate = Math.Min(sk.PacingRate, sk.MaxPacingRate);
                 sk.OnPacingRequested();
                 return Errno.OK;
-            case So.PeekOff:
-                sk.PeekOffset = number;
-                return Errno.OK;
-            case So.IncomingCpu:
-                sk.IncomingCpu = number;
-                return Errno.OK;
             case So.ZeroCopy:
                 if (!sk.SupportsZeroCopy)
                     return Errno.EOPNOTSUPP;
@@ -132,6 +123,37 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 return Errno.OK;
             case So.BindToIfIndex:
                 return BindToIfIndex(cpu, sk, number);
+            default:
+                return SetRare(sk, option, number);
+        }
+    }
+
+    // Options that few programs set.
+    private Errno SetRare(Sock sk, int option, int number)
+    {
+        switch (option)
+        {
+            // Once it made a difference. Linux: likewise.
+            case So.BsdCompat:
+                return Errno.OK;
+            case So.CnxAdvice:
+                if (number == 1)
+                    ((InetSock)sk).Route = null;
+                return Errno.OK;
+            // There are no groups whose memory could be reserved. Linux: sock_reserve_memory.
+            case So.ReserveMem:
+                return number < 0 ? Errno.EINVAL : Errno.EOPNOTSUPP;
+            case So.TxRehash:
+                if (number is < -1 or > 1)
+                    return Errno.EINVAL;
+                sk.Set(SockFlags.KeepsLabel, number == 0 || (number == -1 && sysctls.TxRehash == 0));
+                return Errno.OK;
+            case So.PeekOff:
+                sk.PeekOffset = number;
+                return Errno.OK;
+            case So.IncomingCpu:
+                sk.IncomingCpu = number;
+                return Errno.OK;
             case So.BufLock:
                 if ((number & ~3) != 0)
                     return Errno.EINVAL;
@@ -173,14 +195,36 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 if (value.Length < sizeof(ulong))
                     return Errno.EINVAL;
                 if (sk.Cookie == 0)
-                    sk.Cookie = System.Threading.Interlocked.Increment(ref _nextCookie);
+                    sk.Cookie = cookieBase + System.Threading.Interlocked.Increment(ref _cookies);
                 return OptionValue.Put(ref value, BitConverter.GetBytes(sk.Cookie));
+            case So.PeerCred:
+                // struct ucred of nobody: who the peer is, only AF_UNIX knows.
+                return OptionValue.Put(ref value, [0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+            case So.NetnsCookie:
+                return value.Length != sizeof(ulong) ? Errno.EINVAL : OptionValue.Put(ref value, BitConverter.GetBytes(cookieBase));
             default:
                 return GetNumber(sk, option, out int number) is var error && error != Errno.OK
                     ? error
                     : OptionValue.Put(ref value, number);
         }
     }
+
+    // Options that are a switch and no more: what they do is done where the switch is looked at.
+    private static SockFlags PlainFlag(int option) => option switch
+    {
+        So.DontRoute => SockFlags.LocalRoute,
+        So.Broadcast => SockFlags.Broadcast,
+        So.OobInline => SockFlags.UrgInline,
+        So.Debug => SockFlags.Debug,
+        So.NoCheck => SockFlags.NoCheck,
+        So.RxqOvfl => SockFlags.RxqOvfl,
+        So.WifiStatus => SockFlags.WifiStatus,
+        So.NoFcs => SockFlags.NoFcs,
+        So.SelectErrQueue => SockFlags.SelectErrQueue,
+        So.RcvMark => SockFlags.ReceiveMark,
+        So.RcvPriority => SockFlags.ReceivePriority,
+        _ => SockFlags.None,
+    };
 
     private static Errno GetNumber(Sock sk, int option, out int number)
     {
@@ -209,11 +253,13 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 if (number == 0)
                     (number, sk.SoftError) = ((int)sk.SoftError, Errno.OK);
                 break;
-            case So.DontRoute:
-                number = Flag(sk.Has(SockFlags.LocalRoute));
+            case var _ when PlainFlag(option) is var flag && flag != SockFlags.None:
+                number = Flag(sk.Has(flag));
                 break;
-            case So.Broadcast:
-                number = Flag(sk.Has(SockFlags.Broadcast));
+            case So.BsdCompat or So.IncomingNapiId or So.ReserveMem:
+                break;
+            case So.TxRehash:
+                number = Flag(!sk.Has(SockFlags.KeepsLabel));
                 break;
             case So.SndBuf:
                 number = sk.SendBuffer;
@@ -223,9 +269,6 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
                 break;
             case So.KeepAlive:
                 number = Flag(sk.Has(SockFlags.KeepOpen));
-                break;
-            case So.OobInline:
-                number = Flag(sk.Has(SockFlags.UrgInline));
                 break;
             case So.Priority:
                 number = sk.Priority;

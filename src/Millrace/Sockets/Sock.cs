@@ -44,6 +44,19 @@ internal enum SockFlags
     DemandsStamps = 1 << 16,
     DemandsSoftwareStamps = 1 << 17,
     AnyStampDemand = DemandsStamps | DemandsSoftwareStamps,
+
+    /// <summary>Options that a stream has no use for, and keeps.</summary>
+    Debug = 1 << 18,
+    NoCheck = 1 << 19,
+    RxqOvfl = 1 << 20,
+    WifiStatus = 1 << 21,
+    NoFcs = 1 << 22,
+    SelectErrQueue = 1 << 23,
+    ReceiveMark = 1 << 24,
+    ReceivePriority = 1 << 25,
+
+    /// <summary>The flow keeps its label when it times out. Linux: SOCK_TXREHASH_DISABLED.</summary>
+    KeepsLabel = 1 << 26,
 }
 
 /// <summary>

@@ -23,6 +23,7 @@ internal static class SysctlTable
         Number("net.core.rmem_default", static s => s.RmemDefault, static (s, v) => s.RmemDefault = (int)v, Sock.MinReceiveBuffer),
         Number("net.core.rmem_max", static s => s.RmemMax, static (s, v) => s.RmemMax = (int)v, Sock.MinReceiveBuffer),
         Number("net.core.somaxconn", static s => s.SoMaxConn, static (s, v) => s.SoMaxConn = (int)v),
+        Number("net.core.txrehash", static s => s.TxRehash, static (s, v) => s.TxRehash = (int)v, 0, 1),
         Number("net.core.wmem_default", static s => s.WmemDefault, static (s, v) => s.WmemDefault = (int)v, Sock.MinSendBuffer),
         Number("net.core.wmem_max", static s => s.WmemMax, static (s, v) => s.WmemMax = (int)v, Sock.MinSendBuffer),
 

@@ -66,6 +66,9 @@ public sealed class Sysctls
     /// <summary>net.core.optmem_max: bytes of notices and control data of a socket.</summary>
     public int OptmemMax { get; set; } = 131072;
 
+    /// <summary>net.core.txrehash: a flow that times out changes its IPv6 label, and so perhaps its path.</summary>
+    public int TxRehash { get; set; } = 1;
+
     // ---- net.ipv4.ip_* ----
 
     /// <summary>net.ipv4.ip_default_ttl.</summary>

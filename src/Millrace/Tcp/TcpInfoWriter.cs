@@ -91,6 +91,7 @@ internal static class TcpInfoWriter
         Put(info, 144, (uint)Math.Max(0, sk.Snd.Written - sk.Snd.Nxt));
         Put(info, 228, sk.Snd.Wnd);
         Put(info, 232, sk.Rcv.Remaining);
+        Put(info, 236, sk.Rehashes);
     }
 
     private static void WriteTotals(Cpu cpu, TcpSock sk, Span<byte> info)

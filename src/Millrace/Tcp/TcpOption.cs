@@ -18,6 +18,7 @@ internal static class TcpOption
     public const int Congestion = 13;
     public const int Md5Sig = 14;
     public const int ThinLinearTimeouts = 16;
+    public const int ThinDupack = 17;
     public const int UserTimeout = 18;
     public const int FastOpen = 23;
     public const int NotsentLowat = 25;
@@ -29,6 +30,7 @@ internal static class TcpOption
     public const int FastOpenKey = 33;
     public const int FastOpenNoCookie = 34;
     public const int Inq = 36;
+    public const int IsMptcp = 43;
     public const int RtoMaxMs = 44;
     public const int RtoMinUs = 45;
     public const int DelAckMaxUs = 46;

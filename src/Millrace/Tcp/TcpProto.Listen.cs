@@ -491,6 +491,7 @@ internal sealed partial class TcpProto
         sk.LocalPort = request.LocalPort;
         sk.RemotePort = request.RemotePort;
         sk.BoundIfIndex = request.BoundIfIndex;
+        sk.OpenedFrom = (skb.IfIndex, IpHeaders.Ttl(skb), IpHeaders.DsField(skb));
         sk.AfOps = request.AfOps;
         ResetConnection(sk);
         sk.StoreState(cpu, TcpState.Listen, TcpState.SynRecv);

@@ -119,6 +119,9 @@ internal sealed partial class TcpProto
                     return Errno.EINVAL;
                 Rare(sk).ThinLinearTimeouts = number != 0;
                 return Errno.OK;
+            // Thin streams need it no more: what RACK does is soon enough. Linux: likewise.
+            case TcpOption.ThinDupack:
+                return number is < 0 or > 1 ? Errno.EINVAL : Errno.OK;
             case TcpOption.SaveSyn:
                 if (number is < 0 or > 2)
                     return Errno.EINVAL;
@@ -163,8 +166,8 @@ internal sealed partial class TcpProto
                 sk.ReleaseSock(context.Cpu);
                 return OptionValue.Put(ref value, info);
             case TcpOption.FastOpenKey:
-                FastOpenKeys? keys = sk.FastOpen?.Keys ?? Sysctls.FastOpenKeys;
-                return OptionValue.Put(ref value, keys is null ? [] : keys.Bytes);
+                // The socket's own; not those of net.ipv4.tcp_fastopen_key.
+                return OptionValue.Put(ref value, sk.FastOpen?.Keys is { } keys ? keys.Bytes : []);
             case TcpOption.CcInfo:
                 Span<byte> congestion = stackalloc byte[64];
                 congestion.Clear();
@@ -230,6 +233,8 @@ internal sealed partial class TcpProto
                 break;
             case TcpOption.ThinLinearTimeouts:
                 number = Flag(rare is { ThinLinearTimeouts: true });
+                break;
+            case TcpOption.ThinDupack or TcpOption.IsMptcp:
                 break;
             case TcpOption.UserTimeout:
                 number = (int)sk.UserTimeout;
@@ -371,11 +376,11 @@ internal sealed partial class TcpProto
 
     private Errno SetCongestion(ref TaskContext context, TcpSock sk, ReadOnlySpan<byte> value)
     {
+        if (value.IsEmpty)
+            return Errno.EINVAL;
         int end = value.IndexOf((byte)0);
         if (end >= 0)
             value = value[..end];
-        if (value.IsEmpty)
-            return Errno.EINVAL;
         string name = Encoding.ASCII.GetString(value[..Math.Min(value.Length, CongestionNameMax - 1)]);
         if (!Congestions.Contains(name))
             return Errno.ENOENT;

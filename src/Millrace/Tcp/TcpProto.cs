@@ -216,7 +216,7 @@ internal sealed partial class TcpProto : Proto
         }
         if (route.Type is RouteType.Broadcast or RouteType.Multicast)
             return Errno.ENETUNREACH;
-        return ConnectOver(cpu, sk, remote, address.Port, route);
+        return ConnectOver(cpu, sk, remote, address.Port, address.FlowInfo, route);
     }
 
     private static IpAddr SourceFor(TcpSock sk, IpAddr remote)
@@ -225,7 +225,7 @@ internal sealed partial class TcpProto : Proto
         return bound.IsAny ? remote.IsV4 ? IpAddr.Any4 : IpAddr.Any6 : bound;
     }
 
-    private Errno ConnectOver(Cpu cpu, TcpSock sk, IpAddr remote, ushort port, Route route)
+    private Errno ConnectOver(Cpu cpu, TcpSock sk, IpAddr remote, ushort port, uint flowInfo, Route route)
     {
         if (sk.SourceAddr.IsAny)
         {
@@ -244,6 +244,7 @@ internal sealed partial class TcpProto : Proto
         }
         sk.RemoteAddr = remote;
         sk.RemotePort = port;
+        sk.FlowLabel = sk.HasInet(InetFlags.FlowInfoSend) ? flowInfo & 0xf_ffff : 0;
         sk.AfOps = AfOpsOf(remote);
         sk.Route = route;
         sk.MssClamp = TcpConstants.DefaultMss;

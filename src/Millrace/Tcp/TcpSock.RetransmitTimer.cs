@@ -37,6 +37,8 @@ internal sealed partial class TcpSock
         cpu.Mib.Inc(Mib.TcpExtTCPTimeouts);
         if (HasTimedOut(cpu))
             return;
+        if (TryRehash())
+            cpu.Mib.Inc(Mib.TcpExtTcpTimeoutRehash);
         if (Retransmits == 0)
             CountFailure(cpu);
         EnterLoss(cpu);

@@ -45,11 +45,10 @@ internal ref struct TransmitStats
         stats.Put(20, sk.Stats.DsackDuplicates);
         stats.Put(21, BitConverter.ToUInt32(info[220..]));
         stats.Put(22, sk.Rtt.Srtt8 >> 3);
-        // Flows are not hashed anew after a timeout: there is one path.
-        stats.Put(23, (ushort)0);
+        stats.Put(23, (ushort)sk.Rehashes);
         stats.Put(24, (uint)Math.Max(0, sk.Snd.Written - sk.Snd.Nxt));
         stats.Put(25, (ulong)sent.SentTime * 1000);
-        stats.Put(27, 0u);
+        stats.Put(27, sk.Rehashes);
         return stats._bytes[..stats._at];
     }
 

@@ -395,7 +395,10 @@ public sealed class WireFactTests
         Segment sent = peer.Take();
         foreach (byte code in Enumerable.Range(0, 16).Where(c => c != 4))
             host.Send(Unreachable(sent, code));
+        // Told to who asks, once, and to nobody else.
         host.Process.GetSockOpt(peer.Fd, SolSocket, SoError, out int error);
+        Assert.Equal((int)Errno.EHOSTUNREACH, error);
+        host.Process.GetSockOpt(peer.Fd, SolSocket, SoError, out error);
         Assert.Equal(0, error);
         peer.Data(10);
         Assert.Equal(10, Read(peer));

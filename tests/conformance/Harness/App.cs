@@ -72,7 +72,7 @@ internal sealed class App(Story story, int fd)
         SysResult result = story.Backend.RecvMsg(fd, bytes, MessageFlags.ErrorQueue, control, out int length, out _, name, out int nameLength);
         if (result.IsError)
             return null;
-        List<ControlMessage> messages = ReadControl(control.AsSpan(0, length));
+        List<ControlMessage> messages = ControlMessage.Read(control.AsSpan(0, length));
         ControlMessage error = messages.Find(static m => m is { Level: Opt.Ip, Type: Opt.IpRecvErr } or { Level: Opt.Ipv6, Type: Opt.Ipv6RecvErr })!;
         messages.Remove(error);
         return new Notice(error.Data[..extendedError], error.Data[extendedError..], messages, bytes[..result.Value], name[..nameLength]);
@@ -85,7 +85,7 @@ internal sealed class App(Story story, int fd)
         SysResult result = story.Backend.RecvMsg(fd, new byte[room], flags, control, out int length, out _);
         if ((flags & MessageFlags.Peek) == 0)
             _read += Math.Max(result.Value, 0);
-        return (result, ReadControl(control.AsSpan(0, length)));
+        return (result, ControlMessage.Read(control.AsSpan(0, length)));
     }
 
     /// <summary>Writes <paramref name="count"/> bytes with control data.</summary>
@@ -98,19 +98,6 @@ internal sealed class App(Story story, int fd)
         story.Ladder.App(story.Backend.Now, $"sendmsg({count}) = {result}");
         story.Backend.Settle();
         return result;
-    }
-
-    private static List<ControlMessage> ReadControl(ReadOnlySpan<byte> control)
-    {
-        const int header = ControlMessage.HeaderLength, alignment = 8;
-        var messages = new List<ControlMessage>();
-        while (control.Length >= header)
-        {
-            int size = (int)BitConverter.ToInt64(control);
-            messages.Add(new ControlMessage(BitConverter.ToInt32(control[8..]), BitConverter.ToInt32(control[12..]), control[header..size].ToArray()));
-            control = control[Math.Min((size + alignment - 1) / alignment * alignment, control.Length)..];
-        }
-        return messages;
     }
 
     /// <summary>Reads with control data: the bytes that were read, and TCP_CM_INQ's count of those that are left; −1 without it.</summary>
@@ -226,6 +213,19 @@ internal sealed record ControlMessage(int Level, int Type, byte[] Data)
         BitConverter.TryWriteBytes(bytes.AsSpan(12), Type);
         Data.CopyTo(bytes, HeaderLength);
         return bytes;
+    }
+
+    public static List<ControlMessage> Read(ReadOnlySpan<byte> control)
+    {
+        const int alignment = 8;
+        var messages = new List<ControlMessage>();
+        while (control.Length >= HeaderLength)
+        {
+            int size = (int)BitConverter.ToInt64(control);
+            messages.Add(new ControlMessage(BitConverter.ToInt32(control[8..]), BitConverter.ToInt32(control[12..]), control[HeaderLength..size].ToArray()));
+            control = control[Math.Min((size + alignment - 1) / alignment * alignment, control.Length)..];
+        }
+        return messages;
     }
 }
 
