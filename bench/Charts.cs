@@ -44,17 +44,18 @@ internal static class Charts
         string[] names = [.. workloads.SelectMany(w => w.Entries.Where(e => results.Of(w, e.Name).Count > 0).Select(e => e.Name)).Distinct()];
         IPalette palette = new ScottPlot.Palettes.Category10();
         for (int i = 0; i < names.Length; i++)
-            AddSeries(plot, names[i], i, names.Length, palette.GetColor(i), workloads, results);
+            AddSeries(plot, names[i], names.Length, palette.GetColor(i), workloads, results);
         double[] at = [.. workloads.Select((_, i) => (double)i)];
         plot.Axes.Bottom.TickGenerator = new NumericManual(at, [.. workloads.Select(w => w.Name[chart.Prefix.Length..].TrimStart(',', ' ').Replace(", ", "\n", StringComparison.Ordinal))]);
         plot.Axes.Bottom.MajorTickStyle.Length = 0;
         SetScale(plot, [.. workloads.SelectMany(w => names.Select(n => results.Rate(w, n).Median)).Where(v => v > 0)]);
         plot.Title(chart.Title);
-        plot.ShowLegend(Alignment.UpperRight);
-        plot.SavePng(file, Math.Clamp(160 + workloads.Length * (40 + 26 * names.Length), 640, 2200), 520);
+        plot.ShowLegend(Edge.Right);
+        plot.Axes.SetLimitsX(-0.6, workloads.Length - 0.4);
+        plot.SavePng(file, Math.Clamp(300 + workloads.Length * (100 + 12 * names.Length), 640, 2200), 520);
     }
 
-    private static void AddSeries(Plot plot, string name, int index, int count, Color color, Workload[] workloads, Results results)
+    private static void AddSeries(Plot plot, string name, int count, Color color, Workload[] workloads, Results results)
     {
         double width = 0.8 / count;
         var bars = new List<ScottPlot.Bar>();
@@ -63,7 +64,8 @@ internal static class Charts
             Summary figure = results.Rate(workloads[i], name);
             if (!(figure.Median > 0))
                 continue;
-            double x = i + (index - (count - 1) / 2.0) * width;
+            string[] present = [.. workloads[i].Entries.Select(e => e.Name).Where(n => results.Rate(workloads[i], n).Median > 0)];
+            double x = i + (Array.IndexOf(present, name) - (present.Length - 1) / 2.0) * width;
             bars.Add(new ScottPlot.Bar { Position = x, Value = Math.Log10(figure.Median), ValueBase = Floor(workloads, results), Size = width * 0.9, FillColor = color, LineWidth = 0 });
             plot.Add.Line(x, Math.Log10(figure.Least), x, Math.Log10(figure.Most)).LineColor = Colors.Black;
         }

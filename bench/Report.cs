@@ -125,5 +125,6 @@ internal static class Report
         ? "at most"
         : FormattableString.Invariant($"{verdict.Bar.Factor:0.#}× {verdict.Bar.Against}{(verdict.Measured ? "" : ", as it was seen")}");
 
-    private static string Times(double ratio) => ratio.ToString(ratio < 10 ? "F2" : "F0", CultureInfo.InvariantCulture) + "×";
+    // One that got nothing done is not beaten by any number.
+    private static string Times(double ratio) => !double.IsFinite(ratio) ? "" : ratio.ToString(ratio < 10 ? "F2" : "F0", CultureInfo.InvariantCulture) + "×";
 }

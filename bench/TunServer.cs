@@ -1,5 +1,7 @@
 using System;
+using System.Buffers;
 using System.Net;
+using System.Runtime.CompilerServices;
 using System.Threading.Tasks;
 using Millrace.Linux;
 
@@ -41,14 +43,14 @@ internal static class TunServer
             Console.WriteLine(meter.Read().ToJson());
     }
 
-    private static async Task AcceptAsync(NetStack stack, int port, Func<TcpConnection, Task> serve)
+    private static async Task AcceptAsync(NetStack stack, int port, Func<TcpConnection, ValueTask> serve)
     {
         using TcpListener listener = stack.Listen(new IPEndPoint(IPAddress.Parse(Server.Address), port));
         while (true)
             _ = ServeAsync(await listener.AcceptAsync().ConfigureAwait(false), serve);
     }
 
-    private static async Task ServeAsync(TcpConnection connection, Func<TcpConnection, Task> serve)
+    private static async Task ServeAsync(TcpConnection connection, Func<TcpConnection, ValueTask> serve)
     {
         try
         {
@@ -62,7 +64,7 @@ internal static class TunServer
         connection.Dispose();
     }
 
-    private static async Task DiscardAsync(TcpConnection connection)
+    private static async ValueTask DiscardAsync(TcpConnection connection)
     {
         byte[] buffer = GC.AllocateUninitializedArray<byte>(BufferBytes, pinned: true);
         while (await connection.ReceiveAsync(buffer).ConfigureAwait(false) > 0)
@@ -70,17 +72,26 @@ internal static class TunServer
         }
     }
 
-    private static async Task GenerateAsync(TcpConnection connection)
+    private static async ValueTask GenerateAsync(TcpConnection connection)
     {
         byte[] buffer = GC.AllocateUninitializedArray<byte>(BufferBytes, pinned: true);
         while (true)
             await connection.SendAsync(buffer).ConfigureAwait(false);
     }
 
-    private static async Task EchoAsync(TcpConnection connection)
+    // What a connection costs is to be the stack's, so the server's own part is used again.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private static async ValueTask EchoAsync(TcpConnection connection)
     {
-        byte[] buffer = new byte[4096];
-        while (await connection.ReceiveAsync(buffer).ConfigureAwait(false) is var read and > 0)
-            await connection.SendAsync(buffer.AsMemory(0, read)).ConfigureAwait(false);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes / 32);
+        try
+        {
+            while (await connection.ReceiveAsync(buffer).ConfigureAwait(false) is var read and > 0)
+                await connection.SendAsync(buffer.AsMemory(0, read)).ConfigureAwait(false);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 }

@@ -23,7 +23,7 @@ internal abstract class Qdisc
         skb.Stamp(TransmitStamps.Sent, cpu);
         if (skb.IsGso && !SoftwareGso.DeviceCuts(Device, skb))
         {
-            var segments = new SkBuffHead();
+            SkBuffHead segments = cpu.Segments;
             SoftwareGso.Segment(cpu, skb, segments, checksum: (Device.Features & DeviceFeatures.TxChecksum) == 0);
             while (segments.PopFirst() is { } segment)
                 HardStart(cpu, segment);

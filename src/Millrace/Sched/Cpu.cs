@@ -59,6 +59,9 @@ internal sealed class Cpu : BufferCache
 
     public Counters Mib { get; } = new();
 
+    /// <summary>What a super-packet has been cut into and the device has not got yet: empty but while one is sent.</summary>
+    public SkBuffHead Segments { get; } = new();
+
     /// <summary>Whether anybody reads the trace; a copy of <see cref="Tracer.IsOn"/>.</summary>
     public bool TraceOn;
 

@@ -29,11 +29,11 @@ public sealed class AllocationTests(ITestOutputHelper output)
 
     private static readonly IPEndPoint Service = new(IPAddress.Parse("10.0.0.2"), 80);
 
-    private static (NetStack Client, NetStack Server) Pair(bool inline)
+    private static (NetStack Client, NetStack Server) Pair(bool inline, bool offload = true)
     {
         var client = new NetStack(new NetStackOptions { InlineCompletions = inline });
         var server = new NetStack(new NetStackOptions { InlineCompletions = inline });
-        NetStack.Wire(client, "eth0", server, "eth0");
+        NetStack.Wire(client, "eth0", server, "eth0", new WireOptions { Offload = offload });
         client.AddAddress("eth0", IPAddress.Parse("10.0.0.1"), 24);
         server.AddAddress("eth0", Service.Address, 24);
         Fill(client);
@@ -59,10 +59,12 @@ public sealed class AllocationTests(ITestOutputHelper output)
         return (near, listener.Accept());
     }
 
-    [Fact]
-    public void A_blocking_transfer_allocates_nothing()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_blocking_transfer_allocates_nothing(bool offload)
     {
-        (NetStack client, NetStack server) = Pair(inline: false);
+        (NetStack client, NetStack server) = Pair(inline: false, offload);
         using (client)
         using (server)
         {
