@@ -59,7 +59,6 @@ internal sealed partial class TcpProto
     private void ForgetChild(Cpu cpu, TcpSock child)
     {
         child.Hold();
-        EndFastOpen(cpu, child, reset: false);
         Disconnect(cpu, child);
         child.Orphan();
         System.Threading.Interlocked.Increment(ref _orphans);
@@ -338,7 +337,7 @@ internal sealed partial class TcpProto
         reset = false;
         options = TcpOptions.Parse(tcp.Options);
         bool sawTimestamp = options.HasTimestamp && request.HasTimestamps;
-        bool old = sawTimestamp && (int)(request.TsRecent - options.TsVal) > 0 && !tcp.Has(TcpFlags.Rst);
+        bool old = sawTimestamp && (int)(request.TsRecent - options.TsVal) > 0;
         bool badEcho = sawTimestamp && options.TsEcr != 0 && !IsEchoOfSynAck(cpu, request, options.TsEcr);
         TcpFlags flags = tcp.Flags & (TcpFlags.Rst | TcpFlags.Syn | TcpFlags.Ack);
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
@@ -354,10 +353,15 @@ internal sealed partial class TcpProto
             }
             return RequestVerdict.Drop;
         }
-        if ((flags & TcpFlags.Ack) != 0 && !isFastOpen && skb.Tcp.AckSeq != request.SndIsn + 1)
+        if ((flags & (TcpFlags.Ack | TcpFlags.Rst)) == TcpFlags.Ack && !isFastOpen && skb.Tcp.AckSeq != request.SndIsn + 1)
             return RequestVerdict.ToListener;
         if (old || badEcho || !IsInWindow(seq, end, request.RcvNxt, request.RcvNxt + Math.Min(request.RcvWnd, 65535)))
             return RejectForRequest(cpu, request, flags, old, badEcho);
+        if ((flags & TcpFlags.Rst) != 0 && seq != request.RcvNxt)
+        {
+            ChallengeForRequest(cpu, request);
+            return RequestVerdict.Drop;
+        }
         if (seq == request.RcvIsn)
             flags &= ~TcpFlags.Syn;
         if ((flags & (TcpFlags.Rst | TcpFlags.Syn)) != 0)
@@ -397,6 +401,15 @@ internal sealed partial class TcpProto
         else if (badEcho)
             cpu.Mib.Inc(Mib.TcpExtTSEcrRejected);
         return RequestVerdict.Drop;
+    }
+
+    // A RST that is not exact: whoever sent it learns the number to use. RFC 5961 §3.2.
+    private void ChallengeForRequest(Cpu cpu, TcpRequestSock request)
+    {
+        if (RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+            return;
+        cpu.Mib.Inc(Mib.TcpExtTCPChallengeACK);
+        AckForRequest(cpu, request);
     }
 
     // Linux: tcp_v4_reqsk_send_ack.

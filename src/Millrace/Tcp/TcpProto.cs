@@ -293,6 +293,7 @@ internal sealed partial class TcpProto : Proto
             sk.Error = Errno.ECONNRESET;
         }
         sk.ClearTimers(cpu);
+        EndFastOpen(cpu, sk, reset: false);
         sk.PurgeAll(cpu);
         sk.Rcv.Copied = sk.Rcv.Nxt;
         sk.UrgData = 0;

@@ -133,6 +133,8 @@ internal sealed class App(Story story, int fd)
 
     public void Close() => Expect(0, Log("close()", story.Backend.Close(fd)), "close");
 
+    public void Disconnect() => Expect(0, Log("disconnect()", story.Backend.Disconnect(fd)), "disconnect");
+
     public void Shutdown(Shut how) => Expect(0, TryShutdown(how), "shutdown");
 
     public SysResult TryShutdown(Shut how) => Log($"shutdown({how})", story.Backend.Shutdown(fd, (int)how));

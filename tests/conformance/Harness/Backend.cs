@@ -60,6 +60,9 @@ internal abstract class Backend : IDisposable
 
     public abstract SysResult Connect(int fd, IPEndPoint address);
 
+    /// <summary>connect(2) with AF_UNSPEC: the socket is free to be used again.</summary>
+    public abstract SysResult Disconnect(int fd);
+
     public abstract SysResult Send(int fd, ReadOnlySpan<byte> data, MessageFlags flags, IPEndPoint? to);
 
     public abstract SysResult Recv(int fd, Span<byte> buffer, MessageFlags flags);

@@ -158,6 +158,13 @@ internal sealed partial class KernelBackend : Backend
         return Result(Native.connect(fd, ref MemoryMarshal.GetReference(a.Buffer.Span), a.Size));
     }
 
+    public override SysResult Disconnect(int fd)
+    {
+        Span<byte> unspecified = stackalloc byte[16];
+        unspecified.Clear();
+        return Result(Native.connect(fd, ref MemoryMarshal.GetReference(unspecified), unspecified.Length));
+    }
+
     public override SysResult Send(int fd, ReadOnlySpan<byte> data, MessageFlags flags, IPEndPoint? to)
     {
         SocketAddress? a = to?.Serialize();

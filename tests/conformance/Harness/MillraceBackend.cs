@@ -1,6 +1,7 @@
 using System;
 using System.Net;
 using Millrace.Sched;
+using Millrace.Sockets;
 using Millrace.Tracing;
 
 namespace Millrace.Conformance;
@@ -82,6 +83,8 @@ internal sealed class MillraceBackend : Backend
     public override SysResult Accept(int fd) => _process.Accept(fd, NonBlock);
 
     public override SysResult Connect(int fd, IPEndPoint address) => _process.Connect(fd, address);
+
+    public override SysResult Disconnect(int fd) => _process.Connect(fd, new byte[SockAddr.InetLength]);
 
     public override SysResult Send(int fd, ReadOnlySpan<byte> data, MessageFlags flags, IPEndPoint? to) =>
         _process.SendTo(fd, data, flags, to);

@@ -133,9 +133,16 @@ internal sealed class Story : IDisposable
     {
         _app = NewSocket();
         prepare?.Invoke(_app);
+        return ConnectAgain();
+    }
+
+    /// <summary>The socket that is <see cref="App"/> already connects; its flow becomes <see cref="Peer"/>.</summary>
+    /// <returns>The result of connect(2).</returns>
+    public SysResult ConnectAgain()
+    {
         Peer = new Flow(this, 0, Port);
         _flows.Add(Peer);
-        SysResult result = Backend.Connect(_app.Fd, new IPEndPoint(Backend.Remote, Port));
+        SysResult result = Backend.Connect(App.Fd, new IPEndPoint(Backend.Remote, Port));
         Ladder.App(Backend.Now, $"connect() = {result}");
         Backend.Settle();
         return result;

@@ -92,6 +92,37 @@ public sealed class FastOpenStories
     }
 
     [Fact]
+    public void A_disconnected_child_opens_again_with_nothing_left_of_its_first_handshake()
+    {
+        using Story tcp = Server("3");
+        string cookie = AskForCookie(tcp);
+        tcp.Gets($"S 0:500 win 65535 <mss 1000, sackOK, nop, wscale 7, FO {cookie}>");
+        tcp.Sends("S. 0:0 ack 501 <...>");
+        tcp.Accept();
+        tcp.App.Disconnect();
+        tcp.Sends("R. 1:1 ack 501");
+        Assert.Equal(Errno.EINPROGRESS, tcp.ConnectAgain().Error);
+        tcp.Sends("S 0:0 <...>");
+        tcp.SendsAfter(1000, "S 0:0 <...>");
+    }
+
+    [Fact]
+    public void A_reset_that_is_not_exact_does_not_end_a_child()
+    {
+        using Story tcp = Server();
+        string cookie = AskForCookie(tcp);
+        tcp.Gets($"S 0:500 win 65535 <mss 1000, sackOK, nop, wscale 7, FO {cookie}>");
+        tcp.Sends("S. 0:0 ack 501 <...>");
+        tcp.Accept();
+        tcp.Gets("R 502:502");
+        tcp.Sends("ack 501");
+        tcp.Gets(". 501:501 ack 1");
+        tcp.App.Read(500);
+        tcp.App.Write(100);
+        tcp.Sends("1:101 ack 501");
+    }
+
+    [Fact]
     public void The_syn_ack_is_repeated_with_the_same_acknowledgment()
     {
         using Story tcp = Server();

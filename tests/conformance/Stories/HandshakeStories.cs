@@ -283,6 +283,60 @@ public sealed class HandshakeStories
     }
 
     [Fact]
+    public void A_reset_in_syn_received_is_believed_whatever_it_acknowledges()
+    {
+        using var tcp = Story.Listening();
+        tcp.Gets("S 0:0 win 65535 <mss 1000>");
+        tcp.Sends("S. 0:0 ack 1 <...>");
+        tcp.Gets("R. 1:1 ack 100");
+        tcp.SendsNothing();
+        tcp.Gets(". 1:1 ack 1");
+        tcp.Sends("R 1:1");
+        Assert.Equal(1, tcp.Counter("TcpExtEmbryonicRsts"));
+    }
+
+    [Fact]
+    public void A_reset_that_is_not_exact_is_challenged_in_syn_received()
+    {
+        using var tcp = Story.Listening();
+        tcp.Gets("S 0:0 win 65535 <mss 1000>");
+        tcp.Sends("S. 0:0 ack 1 <...>");
+        tcp.Gets("R. 2:2 ack 100");
+        tcp.Sends(". 1:1 ack 1");
+        tcp.After(100);
+        tcp.Gets("R 3:3");
+        tcp.SendsNothing();
+        Assert.Equal(1, tcp.Counter("TcpExtTCPChallengeACK"));
+        tcp.Gets("ack 1");
+        tcp.Accept();
+    }
+
+    [Fact]
+    public void A_reset_outside_the_window_means_nothing_in_syn_received()
+    {
+        using var tcp = Story.Listening();
+        tcp.Gets("S 0:0 win 65535 <mss 1000>");
+        tcp.Sends("S. 0:0 ack 1 <...>");
+        tcp.Gets("R 100001:100001");
+        tcp.SendsNothing();
+        tcp.Gets(". 1:1 ack 1");
+        tcp.Accept();
+    }
+
+    [Fact]
+    public void A_reset_with_an_old_timestamp_means_nothing_in_syn_received()
+    {
+        using var tcp = Story.Listening();
+        tcp.Gets("S 0:0 win 65535 <mss 1000, sackOK, ts val 5000 ecr 0>");
+        long echo = tcp.Peer.TakeTimestamp();
+        tcp.Gets($"R 1:1 <nop, nop, ts val 4000 ecr {echo}>");
+        tcp.SendsNothing();
+        Assert.Equal(1, tcp.Counter("TcpExtPAWSEstab"));
+        tcp.Gets($". 1:1 ack 1 <nop, nop, ts val 5001 ecr {echo}>");
+        tcp.Accept();
+    }
+
+    [Fact]
     public void A_syn_leaves_with_all_options()
     {
         using var tcp = Story.Connecting();
