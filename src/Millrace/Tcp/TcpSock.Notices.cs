@@ -113,7 +113,8 @@ internal sealed partial class TcpSock
     /// <summary>The last byte that was written is the one whose times are wanted. Linux: tcp_tx_timestamp.</summary>
     public void RequestStamps(uint flags)
     {
-        if ((flags & TimestampFlags.Transmit) == 0 || WriteQueue.Last is not { } skb)
+        // A full buffer leaves while the write that filled it waits for room: then the byte is on its way already.
+        if ((flags & TimestampFlags.Transmit) == 0 || (WriteQueue.Last ?? Recovery?.Queue.Last) is not { } skb)
             return;
         if ((flags & TimestampFlags.Queued) != 0)
             skb.Stamps |= TransmitStamps.Queued;

@@ -78,6 +78,18 @@ public sealed class NoticeStories
     }
 
     [Fact]
+    public void A_timestamp_is_told_of_a_byte_that_had_left_when_the_send_buffer_was_full()
+    {
+        using var tcp = Story.Established(mss: 1000, wscale: null, win: 10_000);
+        tcp.App.Set(Opt.Socket, Opt.SndBuf, 4000);
+        tcp.App.Set(Opt.Socket, Opt.Timestamping, TxAck | Software | OptId | TsOnly);
+        int written = tcp.App.TryWrite(60_000).Value;
+        tcp.Drain();
+        tcp.Gets($"ack {written + 1}");
+        Assert.Equal((SoEeOriginTimestamping, 2u, (uint)written - 1), Next(tcp.App));
+    }
+
+    [Fact]
     public void Sending_is_told_before_its_acknowledgment()
     {
         using var tcp = Story.Established(mss: 1000);
