@@ -112,19 +112,20 @@ internal sealed class Shell(World world)
 
     private int Grep(string[] words, string input, StringBuilder output)
     {
-        bool quiet = words.Any(static w => w is "-q");
-        string[] rest = [.. words.Where(static w => !w.StartsWith('-'))];
-        string text = rest.Length > 1 ? string.Concat(rest[1..].Select(ReadFile)) : input;
-        bool any = false;
-        foreach (string line in text.Split('\n'))
+        var grep = new GrepOptions(words);
+        string text = grep.Files.Count > 0 ? string.Concat(grep.Files.Select(ReadFile)) : input;
+        using var lines = new StringReader(text);
+        var found = new List<string>();
+        while (lines.ReadLine() is { } line)
         {
-            if (!line.Contains(rest[0], StringComparison.Ordinal))
-                continue;
-            any = true;
-            if (!quiet)
-                output.Append(line).Append('\n');
+            if (grep.Selects(line))
+                found.Add(line);
         }
-        return any ? 0 : 1;
+        if (grep.Counts)
+            output.Append(CultureInfo.InvariantCulture, $"{found.Count}\n");
+        else if (!grep.IsQuiet)
+            output.AppendJoin("", found.Select(static line => line + "\n"));
+        return found.Count > 0 ? 0 : 1;
     }
 
     private static int RunOutside(string[] words) =>
