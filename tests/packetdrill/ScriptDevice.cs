@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Millrace.Buffers;
+using Millrace.Conformance;
 using Millrace.Devices;
 using Millrace.Sched;
 using Millrace.Wire;
@@ -10,8 +11,6 @@ namespace Millrace.Packetdrill;
 /// <summary>A device whose other side is a script: it takes IP packets of any size, and keeps what the stack sends, with its time.</summary>
 internal sealed unsafe class ScriptDevice : NetDevice
 {
-    private const int Headroom = 64;
-
     private readonly Queue<(byte[] Packet, Micros Time)> _sent = new();
     private readonly int _segmentSize;
     private RxQueue? _rx;
@@ -76,7 +75,7 @@ internal sealed unsafe class ScriptDevice : NetDevice
             int work = 0;
             for (; work < budget && _packets.TryDequeue(out byte[]? packet); work++)
             {
-                SkBuff skb = Wrap(cpu, packet);
+                SkBuff skb = TunMemory.Wrap(cpu, packet);
                 MarkSegments(skb, device._segmentSize);
                 device.Receive(cpu, skb);
             }
@@ -96,29 +95,6 @@ internal sealed unsafe class ScriptDevice : NetDevice
             skb.GsoType = v6 ? GsoType.TcpV6 : GsoType.TcpV4;
             skb.GsoSize = (ushort)size;
             skb.GsoSegs = (ushort)((payload + size - 1) / size);
-        }
-
-        private static SkBuff Wrap(Cpu cpu, byte[] packet)
-        {
-            SkBuff skb = cpu.AllocSkb();
-            int page = cpu.AllocPage(PageSize.Small);
-            byte* memory = cpu.Pool.PageAddress(page);
-            int linear = Math.Min(packet.Length, BufferPool.SmallPageBytes - Headroom);
-            packet.AsSpan(0, linear).CopyTo(new Span<byte>(memory + Headroom, linear));
-            skb.UsePage(page, memory, BufferPool.SmallPageBytes, Headroom, linear);
-            if (packet.Length > linear)
-                AddRest(cpu, skb, packet.AsSpan(linear));
-            skb.Protocol = packet[0] >> 4 == 6 ? EtherType.Ipv6 : EtherType.Ipv4;
-            return skb;
-        }
-
-        private static void AddRest(Cpu cpu, SkBuff skb, ReadOnlySpan<byte> rest)
-        {
-            int page = cpu.AllocPage(PageSize.Large);
-            byte* memory = cpu.Pool.PageAddress(page);
-            rest.CopyTo(new Span<byte>(memory, BufferPool.LargePageBytes));
-            skb.AddFragment(memory, rest.Length, page);
-            skb.TrueSize += rest.Length;
         }
     }
 }

@@ -132,10 +132,16 @@ internal sealed unsafe class SkBuff : SkBuffLink
     public const int TransmitHeadroom = 192;
 
     /// <summary>
-    /// What a buffer without payload counts in a socket's memory: the size of Linux's sk_buff and skb_shared_info, so that a send
-    /// buffer of the same number holds as much as in Linux. Linux: SKB_TRUESIZE(0).
+    /// What a buffer counts in a socket's memory besides the block that its head is in, of which the last part is for the list of
+    /// fragments: the sizes of Linux's sk_buff and skb_shared_info.
     /// </summary>
-    public const int OverheadTrueSize = 256 + 320;
+    public const int BufferTrueSize = 256, SharedInfoTrueSize = 320;
+
+    /// <summary>
+    /// What a buffer without payload counts in a socket's memory, so that a send buffer of the same number holds as much as in Linux.
+    /// Linux: SKB_TRUESIZE(0).
+    /// </summary>
+    public const int OverheadTrueSize = BufferTrueSize + SharedInfoTrueSize;
 
     /// <summary>What a super-packet's segments may have together. Linux: GSO_LEGACY_MAX_SIZE.</summary>
     public const int MaxGsoSize = 65536;
@@ -293,7 +299,7 @@ internal sealed unsafe class SkBuff : SkBuffLink
         End = memory + size;
         Data = memory + headroom;
         Length = length;
-        TrueSize = OverheadTrueSize + size;
+        TrueSize = BufferTrueSize + size;
     }
 
     /// <summary>Grows the linear part at its end. Linux: skb_put.</summary>
@@ -605,6 +611,20 @@ internal sealed unsafe class SkBuff : SkBuffLink
         source.RemoveFragments(0, gone);
         source.Length -= count;
         source.FragmentBytes -= count;
+        return true;
+    }
+
+    /// <summary>
+    /// Copies all of <paramref name="from"/>'s payload into the room behind this buffer's linear part, and leaves it empty. False: there
+    /// is not so much, or it is not this buffer's alone. Linux: the first part of skb_try_coalesce.
+    /// </summary>
+    public bool TryTakeIntoTail(SkBuff from, BufferCache cache)
+    {
+        if (FragmentBytes > 0 || from.Length > Tailroom || LinearIsShared || from.ZeroCopy is not null)
+            return false;
+        int length = from.Length;
+        from.CopyTo(0, new Span<byte>(Put(length), length));
+        from.Trim(0, cache);
         return true;
     }
 

@@ -132,18 +132,21 @@ internal sealed partial class TcpSock
         cpu.Trace(Tp.tcp_queue_rcv, this, skb.Tcp.EndSeq - skb.Tcp.Seq - fin, Rcv.Nxt - Rcv.Copied - fin, merged ? 1 : 0, fin);
     }
 
-    // Linux: tcp_try_coalesce.
+    // Linux: tcp_try_coalesce. As behind a TUN device there: a linear part is its buffer's own and stays where it is, but what fits into
+    // the room behind one costs nothing more.
     private bool TryCoalesce(Cpu cpu, SkBuff to, SkBuff from)
     {
         if (to.Tcp.EndSeq != from.Tcp.Seq || (to.Tcp.Flags & TcpFlags.Fin) != 0)
             return false;
-        int length = from.Length;
-        int gained = Math.Max(from.TrueSize - SkBuff.OverheadTrueSize, length);
-        if (!to.TryCoalesce(from, cpu))
-            return false;
-        to.TrueSize += gained;
-        ReceiveAllocated += gained;
-        Charge(gained);
+        if (!to.TryTakeIntoTail(from, cpu))
+        {
+            int gained = Math.Max(from.TrueSize - SkBuff.OverheadTrueSize, from.Length);
+            if (from.LinearLength > 0 || !to.TryCoalesce(from, cpu))
+                return false;
+            to.TrueSize += gained;
+            ReceiveAllocated += gained;
+            Charge(gained);
+        }
         cpu.Mib.Inc(Mib.TcpExtTCPRcvCoalesce);
         to.Tcp.EndSeq = from.Tcp.EndSeq;
         to.Tcp.AckSeq = from.Tcp.AckSeq;

@@ -92,6 +92,38 @@ public sealed unsafe class SkBuffTests
     }
 
     [Fact]
+    public void What_fits_behind_a_linear_part_is_copied_there()
+    {
+        using var test = new TestCpu();
+        SkBuff a = test.Cpu.AllocLinear(1000), b = test.Cpu.AllocLinear(80);
+        Count(50).CopyTo(new Span<byte>(a.Put(50), 50));
+        Count(80).CopyTo(new Span<byte>(b.Put(80), 80));
+        Assert.True(a.TryTakeIntoTail(b, test.Cpu));
+        Assert.Equal((0, 0), (b.Length, a.FragmentCount));
+        Assert.Equal([.. Count(50), .. Count(80)], Bytes(a));
+        test.Cpu.FreeSkb(b);
+        test.Cpu.FreeSkb(a);
+    }
+
+    [Fact]
+    public void Nothing_is_copied_where_there_is_no_room_or_others_may_write_too()
+    {
+        using var test = new TestCpu();
+        SkBuff a = test.Cpu.AllocLinear(1000), reader = test.Cpu.AllocSkb(), b = test.Cpu.AllocLinear(1990);
+        a.Put(50);
+        b.Put(1950);
+        Assert.False(a.TryTakeIntoTail(b, test.Cpu));
+        b.Trim(80, test.Cpu);
+        reader.ShareRange(a, 0, 50, test.Cpu);
+        Assert.False(a.TryTakeIntoTail(b, test.Cpu));
+        Assert.Equal((50, 80), (a.Length, b.Length));
+        test.Cpu.FreeSkb(reader);
+        Assert.True(a.TryTakeIntoTail(b, test.Cpu));
+        test.Cpu.FreeSkb(b);
+        test.Cpu.FreeSkb(a);
+    }
+
+    [Fact]
     public void A_buffer_has_a_bounded_number_of_fragments()
     {
         using var test = new TestCpu();

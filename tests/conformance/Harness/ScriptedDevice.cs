@@ -1,9 +1,7 @@
-using System;
 using System.Collections.Generic;
 using Millrace.Buffers;
 using Millrace.Devices;
 using Millrace.Sched;
-using Millrace.Wire;
 
 namespace Millrace.Conformance;
 
@@ -60,38 +58,9 @@ internal sealed class ScriptedDevice : NetDevice
             while (work < budget && device._arrived.TryDequeue(out byte[]? packet))
             {
                 work++;
-                device.Receive(cpu, Wrap(cpu, packet));
+                device.Receive(cpu, TunMemory.Wrap(cpu, packet));
             }
             return work;
-        }
-
-        // What a buffer of Linux's TUN device counts: its head, and the allocation that holds padding, packet and shared info. With it
-        // windows and memory limits are the kernel's.
-        private static int TunTrueSize(int length)
-        {
-            const int head = 256, padding = 64, sharedInfo = 320, smallHead = 640;
-            int size = length + padding + sharedInfo;
-            return head + (size <= smallHead ? smallHead : (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)size));
-        }
-
-        private static SkBuff Wrap(Cpu cpu, byte[] packet)
-        {
-            const int headBytes = 1024;
-            int linear = Math.Min(packet.Length, headBytes);
-            SkBuff skb = cpu.AllocLinear(headBytes);
-            unsafe
-            {
-                packet.AsSpan(0, linear).CopyTo(new Span<byte>(skb.Put(linear), linear));
-            }
-            cpu.AppendCopy(skb, packet.AsSpan(linear));
-            skb.TrueSize = TunTrueSize(packet.Length);
-            skb.Protocol = packet.Length == 0 ? EtherType.None : (packet[0] >> 4) switch
-            {
-                4 => EtherType.Ipv4,
-                6 => EtherType.Ipv6,
-                _ => EtherType.None,
-            };
-            return skb;
         }
     }
 }

@@ -1,3 +1,7 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+
 namespace Millrace.Conformance;
 
 /// <summary>The window that the stack offers. RFC 9293 §3.8.6, RFC 1122 §4.2.3.3, RFC 7323 §2; autotuning is Linux's.</summary>
@@ -53,6 +57,23 @@ public sealed class WindowStories
         FillWindow(tcp);
         tcp.App.ReadAll();
         Assert.True(tcp.Drain()[^1].Window > 0);
+    }
+
+    [Fact]
+    public void The_window_counts_the_memory_that_packets_take_and_not_their_bytes()
+    {
+        var settings = new StorySettings { Sysctls = { ["tcp_shrink_window"] = "1", ["tcp_rmem"] = "4096 32768 60000" } };
+        using var tcp = Story.Established(mss: 1000, wscale: 0, settings: settings);
+        var windows = new List<int>();
+        long next = 1;
+        foreach (int length in (ReadOnlySpan<int>)[10_000, 1000, 100, 100, 100, 1000, 300, 400])
+        {
+            tcp.Gets($"P. {next}:{next + length} ack 1");
+            next += length;
+            tcp.After(250);
+            windows.AddRange(tcp.Drain().Select(static s => s.Window ?? 0));
+        }
+        Assert.Equal([125, 111, 111, 111, 111, 97, 97, 89], windows);
     }
 
     [Fact]
