@@ -47,12 +47,13 @@ public sealed class HostileTrafficTests
             {
                 throw new InvalidOperationException($"packet {n} of seed {seed}: {e.Message}", e);
             }
-            if (n == Packets / 5)
+            // By then as many sockets are open as ever will be.
+            if (n == Packets * 3 / 5)
                 memoryEarly = link.Stack.Buffers.AllocatedBytes;
         }
         long accepted = link.Stack.Cpus.Read(Tracing.Mib.TcpPassiveOpens), connected = link.Stack.Cpus.Read(Tracing.Mib.TcpInSegs);
         Assert.True(accepted > Packets / 200 && connected > Packets / 3, $"the traffic reaches the sockets: {accepted}, {connected}");
-        Assert.InRange(link.Stack.Buffers.AllocatedBytes, memoryEarly, (2 * memoryEarly) + (8 << 20));
+        Assert.InRange(link.Stack.Buffers.AllocatedBytes, memoryEarly, memoryEarly + (memoryEarly / 2));
         foreach (int fd in listeners)
             p.Close(fd).ToString();
         foreach (int fd in _open)
