@@ -5,10 +5,13 @@ using System.Net;
 
 namespace Millrace.Packetdrill;
 
-/// <summary>What the runner tells the library about the script: <c>--so_flags=local=ADDRESS/BITS,mtu=BYTES,mss=BYTES</c>.</summary>
+/// <summary>What the runner tells the library about the script: <c>--so_flags=local=ADDRESS/BITS,mtu=BYTES,mss=BYTES,sysctl=NAME=VALUE</c>.</summary>
 internal sealed class Settings
 {
     public List<(IPAddress Address, int PrefixLength)> Local { get; } = [];
+
+    /// <summary>What the script finds set: <c>NAME=VALUE</c>.</summary>
+    public List<string> Sysctls { get; } = [];
 
     public int Mtu { get; private set; } = 1500;
 
@@ -22,6 +25,11 @@ internal sealed class Settings
         foreach (string flag in (flags ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries))
         {
             string[] pair = flag.Split('=', 2);
+            if (pair is ["sysctl", var setting])
+            {
+                settings.Sysctls.Add(setting);
+                continue;
+            }
             string[] value = pair[^1].Split('/', 2);
             if (pair is ["local", _] && value.Length == 2)
                 settings.Local.Add((IPAddress.Parse(value[0]), int.Parse(value[1], CultureInfo.InvariantCulture)));

@@ -38,6 +38,12 @@ internal sealed class World
             Stack.AddAddress(Device.Name, address, prefixLength);
         Stack.AddRoute(IPAddress.Any, 0, Device.Name);
         Stack.AddRoute(IPAddress.IPv6Any, 0, Device.Name);
+        foreach (string setting in settings.Sysctls)
+        {
+            string[] pair = setting.Split('=', 2);
+            if (Stack.Sysctls.Write(pair[0], pair[^1]) != Errno.OK)
+                throw new FormatException($"{setting} cannot be set.");
+        }
         Calls = new PosixCalls(Stack.CreateProcess());
     }
 
