@@ -321,10 +321,14 @@ internal sealed class Cpu : BufferCache
                 Set.Actions[vector].Run(this);
                 Trace(Tp.softirq_exit, vector);
             }
-            if (--restarts == 0 && _pending != 0 && !Thread.IsHostThread)
+            if (--restarts == 0 && _pending != 0)
             {
-                _handedOver = true;
-                Kick(null);
+                // The host's own thread goes on, but what has been posted meanwhile leaves first: a flood must not keep answers back.
+                if (!Thread.IsHostThread)
+                {
+                    _handedOver = true;
+                    Kick(null);
+                }
                 break;
             }
         }

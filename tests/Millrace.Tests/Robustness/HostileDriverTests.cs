@@ -1,6 +1,10 @@
 using System;
+using System.Collections.Generic;
 using System.Net;
+using System.Net.NetworkInformation;
+using System.Runtime.InteropServices;
 using System.Threading;
+using Millrace.Tests.Scripted;
 using Millrace.Tracing;
 using Millrace.Wire;
 
@@ -19,12 +23,13 @@ public sealed class HostileDriverTests
 #endif
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    public void Offload_headers_that_lie_do_no_harm(ulong seed)
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(3, true)]
+    public void Offload_headers_that_lie_do_no_harm(ulong seed, bool ethernet)
     {
         using var stack = new NetStack(new NetStackOptions { Seed = seed });
-        var driver = new LyingDriver(seed, Packets);
+        var driver = new LyingDriver(seed, Packets, ethernet);
         stack.AddDevice(driver);
         stack.AddAddress(driver.Name, HostileLink.Local4, 8);
         stack.AddAddress(driver.Name, HostileLink.Local6, 16);
@@ -33,14 +38,19 @@ public sealed class HostileDriverTests
         Assert.True(stack.Cpus.Read(Mib.MillraceBadOffload) > Packets / 20, "some headers are refused");
         Assert.True(stack.Cpus.Read(Mib.TcpInSegs) > Packets / 20, "some segments get in");
         Assert.True(stack.Cpus.Read(Mib.TcpPassiveOpens) > 0, "some connect");
+        if (!ethernet)
+            return;
+        Assert.True(stack.Counters.Drops["OTHER_HOST"] > Packets / 100, "some frames are for others");
+        Assert.True(stack.ListNeighbours().Count <= 2 * stack.Sysctls.Neigh4.GcThresh3, "the tables are bounded");
     }
 
-    private sealed class LyingDriver(ulong seed, int packets) : NetDriver
+    private sealed class LyingDriver(ulong seed, int packets, bool ethernet) : NetDriver
     {
         private readonly PacketForge _forge = new(seed);
         private readonly SentPackets _sent = new();
         private readonly ManualResetEventSlim _wake = new();
         private int _left = packets;
+        private readonly Queue<IPAddress> _asked = new();
 
         public ManualResetEventSlim Done { get; } = new();
 
@@ -49,6 +59,8 @@ public sealed class HostileDriverTests
         public override int Mtu => 1500;
 
         public override DriverFlags Flags => DriverFlags.Offload;
+
+        public override PhysicalAddress? HardwareAddress => ethernet ? EthernetLink.StackMac.ToPhysicalAddress() : null;
 
         public override int Receive(int queue, ReadOnlySpan<IoVec> pieces, ref PacketOffload offload)
         {
@@ -60,7 +72,7 @@ public sealed class HostileDriverTests
             lock (_sent)
                 packet = _forge.Next(_sent);
             offload = Lie(packet);
-            int length = Scatter(packet, pieces);
+            int length = Scatter(ethernet ? Frame(packet) : packet, pieces);
             // Sometimes far more than the packet says: a super-packet's tail of whatever was in memory.
             return _forge.Random.Below(5) == 0 ? length + _forge.Random.Below(60_000) : length;
         }
@@ -76,6 +88,7 @@ public sealed class HostileDriverTests
             offload.Flags = (byte)random.Below(4);
             offload.ChecksumStart = (ushort)(v6 ? 40 : 20);
             offload.ChecksumOffset = 16;
+            offload.ChecksumStart += (ushort)(ethernet ? EthernetHeader.Length : 0);
             offload.HeaderLength = (ushort)(offload.ChecksumStart + 20);
             if (random.Below(2) == 0)
             {
@@ -95,6 +108,22 @@ public sealed class HostileDriverTests
             return offload;
         }
 
+        // Half the time the station that the stack asks for answers, so that its packets leave; the rest are frames, some of them odd.
+        private ReadOnlySpan<byte> Frame(ReadOnlySpan<byte> packet)
+        {
+            Prng random = _forge.Random;
+            lock (_sent)
+            {
+                if (random.Below(2) == 0 && _asked.TryDequeue(out IPAddress? asked))
+                    return EthernetLink.Arp(ArpOperation.Reply, EthernetLink.PeerMac, asked, EthernetLink.StackMac, HostileLink.Local4);
+            }
+            bool v6 = packet.Length > 0 && packet[0] >> 4 == 6;
+            MacAddr to = random.Below(10) == 0 ? new MacAddr(random.NextUInt64() & MacAddr.Broadcast.Value) : EthernetLink.StackMac;
+            ushort type = random.Below(20) switch { 0 => 0x0806, 1 => 0x8100, 2 => (ushort)random.Below(65536), _ => (ushort)(v6 ? 0x86dd : 0x0800) };
+            byte[] frame = EthernetLink.Frame(to, EthernetLink.PeerMac, type, packet);
+            return random.Below(50) == 0 ? frame.AsSpan(0, 1 + random.Below(frame.Length)) : frame;
+        }
+
         private static unsafe int Scatter(ReadOnlySpan<byte> packet, ReadOnlySpan<IoVec> pieces)
         {
             int at = 0;
@@ -110,20 +139,26 @@ public sealed class HostileDriverTests
         // What the stack sends is answered, so that connections come about.
         public override unsafe int Transmit(int queue, ReadOnlySpan<IoVec> pieces, in PacketOffload offload)
         {
-            int length = 0;
+            var packet = new List<byte>();
             foreach (IoVec piece in pieces)
-                length += (int)piece.Length;
+                packet.AddRange(new ReadOnlySpan<byte>((void*)piece.Address, (int)piece.Length));
             lock (_sent)
             {
-                Span<byte> kept = _sent.Add(length);
-                foreach (IoVec piece in pieces)
-                {
-                    int take = (int)Math.Min(piece.Length, kept.Length);
-                    new ReadOnlySpan<byte>((void*)piece.Address, take).CopyTo(kept);
-                    kept = kept[take..];
-                }
+                ReadOnlySpan<byte> sent = CollectionsMarshal.AsSpan(packet);
+                if (ethernet)
+                    sent = Open(sent);
+                Span<byte> kept = _sent.Add(sent.Length);
+                sent[..kept.Length].CopyTo(kept);
             }
-            return length;
+            return packet.Count;
+        }
+
+        // The packet in a frame; whom it asks for, if it is a question.
+        private ReadOnlySpan<byte> Open(ReadOnlySpan<byte> frame)
+        {
+            if (frame[12] == 8 && frame[13] == 6)
+                _asked.Enqueue(new IPAddress(frame.Slice(38, 4)));
+            return frame[EthernetHeader.Length..];
         }
 
         public override void Wait(int queue, TimeSpan timeout)
