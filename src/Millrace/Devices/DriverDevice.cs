@@ -30,7 +30,8 @@ internal sealed class DriverDevice : NetDevice
         HardwareAddress = MacAddr.From(driver.HardwareAddress);
         Flags = IsEthernet ? DeviceFlags.Broadcast : DeviceFlags.PointToPoint;
         _flowHash = driver.Queues > 1 ? new Toeplitz(NewKey()) : null;
-        Features = DeviceFeatures.Gro | (_offload ? DeviceFeatures.AllOffloads : DeviceFeatures.None);
+        // A PacketOffload can only say that CWR is on the first segment.
+        Features = DeviceFeatures.Gro | (_offload ? DeviceFeatures.AllOffloads & ~DeviceFeatures.TsoAccEcn : DeviceFeatures.None);
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)

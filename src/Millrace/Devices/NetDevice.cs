@@ -37,8 +37,11 @@ internal enum DeviceFeatures
     /// <summary>Received segments are merged in software. Linux: NETIF_F_GRO.</summary>
     Gro = 16,
 
+    /// <summary>TCP super-packets may be handed down whose every segment bears CWR. Linux: NETIF_F_GSO_ACCECN.</summary>
+    TsoAccEcn = 32,
+
     Tso = Tso4 | Tso6,
-    AllOffloads = TxChecksum | Tso | UdpSegmentation,
+    AllOffloads = TxChecksum | Tso | TsoAccEcn | UdpSegmentation,
 }
 
 /// <summary>A device's own counters; written under the locks that its paths hold, read by anybody.</summary>

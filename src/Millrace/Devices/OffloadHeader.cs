@@ -43,7 +43,7 @@ internal static unsafe class OffloadHeader
         offload.SegmentSize = skb.GsoSize;
         offload.HeaderLength = (ushort)(start + (udp ? UdpHeader.Size : (skb.Head[skb.ChecksumStart + 12] >> 4) * 4));
         offload.Kind = (byte)(udp ? SegmentKind.UdpL4 : (skb.GsoType & GsoType.TcpV6) != 0 ? SegmentKind.TcpV6 : SegmentKind.TcpV4);
-        if ((skb.GsoType & (GsoType.TcpEcn | GsoType.TcpAccEcn)) != 0)
+        if ((skb.GsoType & GsoType.TcpEcn) != 0)
             offload.Kind |= PacketOffload.EcnBit;
         return offload;
     }

@@ -18,6 +18,10 @@ internal static unsafe class SoftwareGso
         DeviceFeatures needed = (skb.GsoType & GsoType.TcpV4) != 0 ? DeviceFeatures.Tso4
             : (skb.GsoType & GsoType.TcpV6) != 0 ? DeviceFeatures.Tso6
             : DeviceFeatures.UdpSegmentation;
+        // Deviates: Linux cuts all of AccECN's for a device that may clear CWR; what does not bear it need not be cut.
+        if ((skb.GsoType & GsoType.TcpAccEcn) != 0 && (skb.TransportHeader[13] & (byte)TcpFlags.Cwr) != 0
+            && (device.Features & DeviceFeatures.TsoAccEcn) == 0)
+            return false;
         return (device.Features & needed) != 0;
     }
 
