@@ -47,15 +47,13 @@ internal sealed partial class TcpSock
         LastAckReceived = Time;
         if (priorPackets == 0)
         {
-            ProcessAce(skb, options, ref ack, priorDelivered);
+            HearFeedback(skb, options, ref ack, priorDelivered);
             OnAckWithNothingOut(cpu, ref ack, priorUna, priorDelivered, ackSeq);
             return DropReason.None;
         }
         CleanRtxQueue(cpu, ref ack, priorHighest, priorUna);
         AdaptReorderingWindow(ack.Rate);
-        ProcessAce(skb, options, ref ack, priorDelivered);
-        if (Congestion is { WantsAckEvents: true })
-            Congestion.OnAckEvent(this, ack.Has(AckFlags.Ece));
+        HearFeedback(skb, options, ref ack, priorDelivered);
         if (Recovery!.Probe.IsOut)
             OnProbeAck(cpu, ackSeq, ack.Flags);
         if (IsDubious(ack.Flags))
@@ -133,6 +131,14 @@ internal sealed partial class TcpSock
         ControlCongestion(cpu, delivered, ref ack);
         TransmitRecovery(cpu, ack.Action);
         MaybeDetachRecovery(cpu);
+    }
+
+    // What the ACK tells of marks, and an algorithm that wants to hear of every ACK. Linux: tcp_in_ack_event.
+    private void HearFeedback(SkBuff skb, in TcpOptions options, ref AckContext ack, uint priorDelivered)
+    {
+        ProcessAce(skb, options, ref ack, priorDelivered);
+        if (Congestion is { WantsAckEvents: true })
+            Congestion.OnAckEvent(this, ack.Has(AckFlags.Ece));
     }
 
     // Linux: tcp_newly_delivered.

@@ -78,7 +78,7 @@ internal sealed partial class TcpSock
             Ack.Pending |= AckPending.Now;
     }
 
-    // Looks at the mark of a segment with data. Linux: tcp_ecn_check_ce.
+    // Looks at the mark of a segment with data. Linux: tcp_data_ecn_check.
     private void CheckCongestionMark(Cpu cpu, SkBuff skb)
     {
         if (!EcnOk)

@@ -241,6 +241,26 @@ public sealed class AccEcnClientStories
     }
 
     [Fact]
+    public void An_algorithm_that_lives_by_marks_asks_on_a_capable_syn_and_hears_of_each_mark()
+    {
+        using var tcp = Story.Idle(new StorySettings { Sysctls = { ["tcp_ecn_option"] = "0", ["tcp_early_retrans"] = "0" } });
+        tcp.Backend.AskForAccEcn();
+        tcp.Connect(static app => app.UseCongestion("dctcp"));
+        Assert.Equal(2, Assert.Single(tcp.Drain()).Ecn);
+        tcp.After(50);
+        tcp.Gets("S.A 0:0 ack 1 win 65535 <mss 1012, sackOK, nop, wscale 7>");
+        tcp.Sends("[ect0] .W 1:1 ack 1");
+        tcp.App.Write(10_120);
+        Assert.Equal(10, tcp.Drain().Count);
+        tcp.After(50);
+        tcp.Gets("[ect0] .WA 1:1 ack 1013");
+        Assert.Equal((1u, 5u), (tcp.Info.DeliveredCe, tcp.Info.SendSsthresh));
+        tcp.Drain();
+        tcp.Gets("[ect0] .EWA 1:1 ack 3037");
+        Assert.Equal(2u, tcp.Info.DeliveredCe);
+    }
+
+    [Fact]
     public void An_ack_that_brings_nothing_forward_tells_nothing()
     {
         using Story tcp = Agreed("0");

@@ -83,4 +83,17 @@ public sealed class DctcpStories
         // (15/16)^40 is less than a tenth: the window of ten loses nothing but its rounding.
         Assert.InRange(tcp.Info.SendSsthresh, 9u, 10u);
     }
+
+    [Fact]
+    public void Alpha_decays_with_every_ack_while_nothing_is_out()
+    {
+        using Story tcp = Negotiated();
+        for (int i = 0; i < 40; i++)
+            tcp.Gets($". 1:1 ack 1 win {2000 + i}");
+        tcp.App.Write(10_000);
+        tcp.Drain();
+        tcp.After(50);
+        tcp.Gets("[ect0] .E 1:1 ack 1001");
+        Assert.InRange(tcp.Info.SendSsthresh, 9u, 10u);
+    }
 }

@@ -16,7 +16,7 @@ internal sealed class Dctcp : CongestionControl
     private const int GainShift = 4;
 
     private readonly Reno _reno = new();
-    private uint _alpha = AlphaOne, _delivered, _deliveredCe;
+    private uint _alpha, _delivered, _deliveredCe;
     private SeqNumber _windowEnd, _markedUpTo;
     private bool _receivedMark;
 
@@ -28,6 +28,9 @@ internal sealed class Dctcp : CongestionControl
 
     public override void Init(TcpSock sk)
     {
+        // The handshake's ACK has been heard before, and tells nothing of data.
+        _alpha = AlphaOne;
+        _receivedMark = false;
         _markedUpTo = sk.Rcv.Nxt;
         StartWindow(sk);
     }
