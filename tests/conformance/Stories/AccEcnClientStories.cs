@@ -343,16 +343,6 @@ public sealed class AccEcnClientStories
     }
 
     [Fact]
-    public void But_not_where_all_acks_are_large()
-    {
-        using Story tcp = Agreed("0");
-        tcp.App.Write(10_120);
-        Assert.Equal(10, tcp.Drain().Count);
-        tcp.Gets("[ect0] .WA 1:1 ack 10121");
-        Assert.Equal(1u, tcp.Info.DeliveredCe);
-    }
-
-    [Fact]
     public void Data_is_acknowledged_at_once_when_its_codepoint_changes()
     {
         using Story tcp = Agreed();
