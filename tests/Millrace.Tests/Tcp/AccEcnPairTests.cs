@@ -1,5 +1,4 @@
 #pragma warning disable xUnit1051 // no call here waits for anything
-using System;
 using Millrace.Tcp;
 
 namespace Millrace.Tests.Tcp;
