@@ -1,5 +1,6 @@
-using System;
 using System.Threading;
+using System;
+using Millrace.Tracing;
 
 namespace Millrace;
 
@@ -32,7 +33,7 @@ internal sealed class OperationPool<T>(Func<OperationPool<T>, int, T> make)
                 continue;
             }
             T operation = Volatile.Read(ref _all)[index];
-            if (Interlocked.CompareExchange(ref _head, Head(head, operation.NextFree), head) == head)
+            if (Atomic.CompareExchange(ref _head, Head(head, operation.NextFree), head) == head)
                 return operation;
         }
     }
@@ -43,7 +44,7 @@ internal sealed class OperationPool<T>(Func<OperationPool<T>, int, T> make)
         {
             long head = Volatile.Read(ref _head);
             operation.NextFree = (int)head;
-            if (Interlocked.CompareExchange(ref _head, Head(head, operation.Index), head) == head)
+            if (Atomic.CompareExchange(ref _head, Head(head, operation.Index), head) == head)
                 return;
         }
     }

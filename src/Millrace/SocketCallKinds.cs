@@ -1,8 +1,8 @@
 using System;
-using System.Threading;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace;
@@ -137,7 +137,7 @@ internal readonly struct AcceptCall(SocketFace face, Socket accepted) : ISocketC
     // Softirqs of other connections add to the queue, and own only those.
     public bool HasNews(Sock sk)
     {
-        Interlocked.MemoryBarrier();
+        Atomic.Fence();
         return sk is InetConnectionSock { AcceptQueue.IsEmpty: false };
     }
 

@@ -1,8 +1,9 @@
-using System;
-using System.Threading;
 using System.Threading.Tasks.Sources;
+using System.Threading;
+using System;
 using Millrace.Sched;
 using Millrace.Sockets;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace;
@@ -141,13 +142,13 @@ internal abstract class SocketOperation : Completion
             return;
         }
         if (_registration.Unregister())
-            Interlocked.Decrement(ref _holders);
+            Atomic.Decrement(ref _holders);
         LetGo();
     }
 
     private void LetGo()
     {
-        if (Interlocked.Decrement(ref _holders) == 0)
+        if (Atomic.Decrement(ref _holders) == 0)
             End();
     }
 
@@ -208,16 +209,16 @@ internal abstract class SocketOperation : Completion
         }
         if (Volatile.Read(ref _cancelled) != 0)
             return false;
-        Interlocked.Exchange(ref _phase, Waiting);
+        Atomic.Exchange(ref _phase, Waiting);
         return Volatile.Read(ref _cancelled) == 0 || !TryClaim();
     }
 
-    private bool TryClaim() => Interlocked.CompareExchange(ref _phase, Running, Waiting) == Waiting;
+    private bool TryClaim() => Atomic.CompareExchange(ref _phase, Running, Waiting) == Waiting;
 
     // Any thread. The operation tries once more, so that a wake-up that it took is used or passed on.
     private void Cancel()
     {
-        Interlocked.Exchange(ref _cancelled, 1);
+        Atomic.Exchange(ref _cancelled, 1);
         if (TryClaim())
         {
             TaskContext context = _face.Cpus.Enter();

@@ -1,6 +1,7 @@
-using System;
 using System.Collections.Generic;
 using System.Threading;
+using System;
+using Millrace.Tracing;
 using Millrace.Wire;
 
 namespace Millrace.Buffers;
@@ -84,7 +85,7 @@ internal sealed unsafe class BufferPool
             AddReference(page);
     }
 
-    private void AddReference(int page) => Interlocked.Increment(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
+    private void AddReference(int page) => Atomic.Increment(ref _slabs[page >> SlabShift].References[page & (MaxPagesPerSlab - 1)]);
 
     /// <summary>Gives references back; the last one returns the page, by way of the freeing CPU's cache.</summary>
     public void ReleasePage(int page, BufferCache cache, int count = 1)
@@ -94,7 +95,7 @@ internal sealed unsafe class BufferPool
         PageSlab slab = _slabs[page >> SlabShift];
         ref int references = ref slab.References[page & (MaxPagesPerSlab - 1)];
         // The only holder needs no atomic operation: nobody else can be counting.
-        if (Volatile.Read(ref references) != count && Interlocked.Add(ref references, -count) != 0)
+        if (Volatile.Read(ref references) != count && Atomic.Add(ref references, -count) != 0)
             return;
         references = 0;
         cache.Keep(this, page, slab.Size);

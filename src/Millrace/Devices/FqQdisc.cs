@@ -28,6 +28,8 @@ internal sealed class FqQdisc : Qdisc
         _release = new Release(this);
     }
 
+    public override bool KeepsPackets => true;
+
     public override string Kind => "fq";
 
     // Linux: fq_enqueue.

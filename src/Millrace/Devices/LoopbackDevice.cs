@@ -30,6 +30,8 @@ internal sealed class LoopbackDevice : NetDevice
             _backlogs[i] = new Backlog(this, netRx);
     }
 
+    protected override bool KeepsTransmitted => false;
+
     public override void StartXmit(Cpu cpu, SkBuff skb)
     {
         cpu.Orphan(skb);

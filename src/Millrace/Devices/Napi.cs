@@ -39,7 +39,7 @@ internal abstract class Napi(NetRx netRx) : IInterrupt
         while (true)
         {
             int next = (seen & Scheduled) != 0 ? seen | Missed : Scheduled;
-            int was = Interlocked.CompareExchange(ref _state, next, seen);
+            int was = Atomic.CompareExchange(ref _state, next, seen);
             if (was == seen)
                 return (seen & Scheduled) == 0;
             seen = was;
@@ -59,7 +59,7 @@ internal abstract class Napi(NetRx netRx) : IInterrupt
     /// </summary>
     protected virtual bool TryEnd(Cpu cpu)
     {
-        if (Interlocked.CompareExchange(ref _state, 0, Scheduled) == Scheduled)
+        if (Atomic.CompareExchange(ref _state, 0, Scheduled) == Scheduled)
             return true;
         Volatile.Write(ref _state, Scheduled);
         return false;

@@ -90,7 +90,26 @@ internal abstract class NetDevice : IDisposable
     public DeviceStatistics Statistics;
 
     /// <summary>What orders its outgoing packets.</summary>
-    public Qdisc Qdisc { get; internal set; } = null!;
+    public Qdisc Qdisc
+    {
+        get;
+        internal set
+        {
+            field = value;
+            NoteWhoKeeps();
+        }
+    } = null!;
+
+    /// <summary>
+    /// Whether a packet that is handed down may still be on this host, in a queue, when the call returns. If not, its sender need not be
+    /// charged for it.
+    /// </summary>
+    public bool KeepsPackets { get; private set; } = true;
+
+    /// <summary>Whether the device itself keeps packets.</summary>
+    protected virtual bool KeepsTransmitted => true;
+
+    private void NoteWhoKeeps() => KeepsPackets = KeepsTransmitted || _txLayer is not null || Qdisc.KeepsPackets;
 
     /// <summary>The receive side of the stack that the device belongs to.</summary>
     protected NetRx NetRx { get; private set; } = null!;
@@ -141,6 +160,7 @@ internal abstract class NetDevice : IDisposable
     {
         layer.Install(this, _txLayer);
         _txLayer = layer;
+        KeepsPackets = true;
         if (_rxLayer is null)
             _rxLayer = layer;
         else

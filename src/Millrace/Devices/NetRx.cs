@@ -87,6 +87,7 @@ internal sealed class NetRx : SoftirqAction
         while (list.Take() is { } napi)
         {
             cpu.Mib.Inc(Mib.MillraceNapiPolls);
+            cpu.RefreshClock();
             int work = napi.TracedPoll(cpu, Napi.Weight);
             budget -= work;
             if (work >= Napi.Weight || !napi.TryComplete(cpu, work))

@@ -14,6 +14,9 @@ internal abstract class Qdisc
     /// <summary>As `tc qdisc` names it.</summary>
     public abstract string Kind { get; }
 
+    /// <summary>Whether packets wait in it.</summary>
+    public virtual bool KeepsPackets => false;
+
     /// <summary>Takes a packet over: sends it, keeps it, or drops it. False: it was dropped. Linux: __dev_xmit_skb.</summary>
     public abstract bool Transmit(Cpu cpu, SkBuff skb);
 

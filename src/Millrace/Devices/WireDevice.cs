@@ -43,6 +43,9 @@ internal sealed class WireDevice : NetDevice
         b._peer = a;
     }
 
+    // A frame may wait for its neighbour's address.
+    protected override bool KeepsTransmitted => IsEthernet;
+
     public override void StartXmit(Cpu cpu, SkBuff skb)
     {
         cpu.Orphan(skb);

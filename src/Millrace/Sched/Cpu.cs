@@ -79,8 +79,8 @@ internal sealed class Cpu : BufferCache
     public bool InSoftirq => Context == TraceContext.Softirq;
 
     /// <summary>
-    /// The time, read from the host's clock once for each piece of work: reading it costs as much as a look-up. Whoever has taken a
-    /// socket reads it anew, so that a socket's time never runs backwards.
+    /// The time, read from the host's clock once for each piece of work: reading it costs as much as a look-up. Whoever takes a socket
+    /// that has seen a later time reads it anew, so that a socket's time never runs backwards.
     /// </summary>
     /// <remarks>Linux: tcp_mstamp, and tcp_mstamp_refresh.</remarks>
     public Micros Now
@@ -93,26 +93,37 @@ internal sealed class Cpu : BufferCache
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void RefreshClock() => _clockIsRead = false;
 
+    /// <summary>Reads the time anew if it is before <paramref name="time"/>, which another CPU has read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void NotBefore(Micros time)
+    {
+        if (_now < time)
+            RefreshClock();
+    }
+
+    /// <summary>The last time that was read here.</summary>
+    public Micros LastRead => _now;
+
     public bool HasPending => (Volatile.Read(ref _pending) | (Volatile.Read(ref _lease) >> RemoteShift)) != 0;
 
     /// <summary>Takes the CPU, if it is free, with the softirqs that were raised on it meanwhile.</summary>
     internal bool TryLease()
     {
         int seen = Volatile.Read(ref _lease);
-        if ((seen & Held) != 0 || Interlocked.CompareExchange(ref _lease, Held, seen) != seen)
+        if ((seen & Held) != 0 || Atomic.CompareExchange(ref _lease, Held, seen) != seen)
             return false;
         _pending |= seen >> RemoteShift;
         return true;
     }
 
     /// <summary>Lets the CPU go. False: a softirq has been raised here meanwhile, and the holder must look again.</summary>
-    internal bool TryRelease() => Interlocked.CompareExchange(ref _lease, 0, Held) == Held;
+    internal bool TryRelease() => Atomic.CompareExchange(ref _lease, 0, Held) == Held;
 
     /// <summary>Makes what others have raised the holder's own.</summary>
     internal void TakeRemote()
     {
         if (_lease != Held)
-            _pending |= Interlocked.Exchange(ref _lease, Held) >> RemoteShift;
+            _pending |= Atomic.Exchange(ref _lease, Held) >> RemoteShift;
     }
 
     /// <summary>Linux: local_bh_disable.</summary>
@@ -173,7 +184,7 @@ internal sealed class Cpu : BufferCache
     }
 
     /// <summary>Marks a softirq pending on a CPU that somebody else may hold. The caller then sees to it that it runs.</summary>
-    internal void RaiseRemote(Softirq vector) => Interlocked.Or(ref _lease, 1 << (RemoteShift + (int)vector));
+    internal void RaiseRemote(Softirq vector) => Atomic.Or(ref _lease, 1 << (RemoteShift + (int)vector));
 
     /// <summary>Notes that a task may run again; it is let go when no spinlock is held. Linux: ttwu_queue, the _sync hint.</summary>
     public void QueueWoken(TaskStruct task)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Threading;
+using Millrace.Tracing;
 
 namespace Millrace.Sched;
 
@@ -23,7 +24,7 @@ internal struct SpinLock32
     {
         if (cpu.Explores)
             cpu.Host.Explore();
-        if (Interlocked.CompareExchange(ref _held, 1, 0) != 0)
+        if (Atomic.CompareExchange(ref _held, 1, 0) != 0)
             LockContended(cpu);
         cpu.NoteLocked();
     }
@@ -31,7 +32,7 @@ internal struct SpinLock32
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryLock(Cpu cpu)
     {
-        if (Volatile.Read(ref _held) != 0 || Interlocked.CompareExchange(ref _held, 1, 0) != 0)
+        if (Volatile.Read(ref _held) != 0 || Atomic.CompareExchange(ref _held, 1, 0) != 0)
             return false;
         cpu.NoteLocked();
         return true;
@@ -53,6 +54,6 @@ internal struct SpinLock32
         {
             cpu.Host.OnContended(ref spin);
         }
-        while (Volatile.Read(ref _held) != 0 || Interlocked.CompareExchange(ref _held, 1, 0) != 0);
+        while (Volatile.Read(ref _held) != 0 || Atomic.CompareExchange(ref _held, 1, 0) != 0);
     }
 }

@@ -75,10 +75,10 @@ internal sealed class TaskStruct : TraceTask
     public int State => Volatile.Read(ref _state);
 
     /// <summary>Linux: set_current_state: what follows is ordered after it.</summary>
-    public void SetState(int state) => Interlocked.Exchange(ref _state, state);
+    public void SetState(int state) => Atomic.Exchange(ref _state, state);
 
     /// <summary>Ends a sleep. True for the one caller that ended it. Linux: try_to_wake_up.</summary>
-    public bool TryWake() => Interlocked.Exchange(ref _state, TaskState.Running) != TaskState.Running;
+    public bool TryWake() => Atomic.Exchange(ref _state, TaskState.Running) != TaskState.Running;
 
     /// <summary>Whether the task has been told to give up its call; taken when the call returns EINTR. Linux: signal_pending.</summary>
     public bool SignalPending => Volatile.Read(ref _signal) != 0;
@@ -88,7 +88,7 @@ internal sealed class TaskStruct : TraceTask
     {
         Volatile.Write(ref _signal, 1);
         Thread.MemoryBarrier();
-        if (Interlocked.CompareExchange(ref _state, TaskState.Running, TaskState.Interruptible) == TaskState.Interruptible)
+        if (Atomic.CompareExchange(ref _state, TaskState.Running, TaskState.Interruptible) == TaskState.Interruptible)
             Host!.Unpark(this);
     }
 

@@ -26,7 +26,7 @@ internal sealed class TimerService : SoftirqAction
         while (true)
         {
             long next = Volatile.Read(ref _next);
-            Interlocked.Exchange(ref _published, next);
+            Atomic.Exchange(ref _published, next);
             if (Volatile.Read(ref _next) >= next)
                 return new Micros(next);
         }
@@ -42,7 +42,7 @@ internal sealed class TimerService : SoftirqAction
         _wheel.Insert(node, at);
         bool earlier = at.Value < _next;
         if (earlier)
-            Interlocked.Exchange(ref _next, at.Value);
+            Atomic.Exchange(ref _next, at.Value);
         _lock.Unlock(cpu);
         if (earlier && at.Value < Volatile.Read(ref _published))
             cpu.Kick(null);
@@ -80,7 +80,7 @@ internal sealed class TimerService : SoftirqAction
         cpu.RefreshClock();
         TimerNode? node = _wheel.TakeDue(cpu.Now);
         if (node is null)
-            Interlocked.Exchange(ref _next, _wheel.NextExpiry.Value);
+            Atomic.Exchange(ref _next, _wheel.NextExpiry.Value);
         _lock.Unlock(cpu);
         return node;
     }

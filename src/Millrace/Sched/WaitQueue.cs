@@ -92,8 +92,11 @@ internal struct WaitQueueHead
     {
         get
         {
-            Interlocked.MemoryBarrier();
-            return _first is not null;
+            // Whoever is seen needs no fence to be seen.
+            if (_first is not null)
+                return true;
+            Atomic.Fence();
+            return Volatile.Read(in _first) is not null;
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Threading;
 using Millrace.Sched;
+using Millrace.Tracing;
 
 namespace Millrace.Sockets;
 
@@ -37,7 +38,7 @@ internal abstract class File
         int seen = Volatile.Read(ref _references);
         while (seen > 0)
         {
-            int was = Interlocked.CompareExchange(ref _references, seen + 1, seen);
+            int was = Atomic.CompareExchange(ref _references, seen + 1, seen);
             if (was == seen)
                 return true;
             seen = was;
@@ -53,7 +54,7 @@ internal abstract class File
     public void Abandon()
     {
         Volatile.Write(ref _abandoned, true);
-        Interlocked.MemoryBarrier();
+        Atomic.Fence();
     }
 
     /// <summary>Whether anybody but the caller holds the file.</summary>
@@ -67,7 +68,7 @@ internal abstract class File
     }
 
     /// <summary>Gives a reference back. True: it was the last, and the caller closes the file where it may sleep.</summary>
-    public bool DropReference() => Interlocked.Decrement(ref _references) == 0;
+    public bool DropReference() => Atomic.Decrement(ref _references) == 0;
 
     public void Close(ref TaskContext context)
     {

@@ -30,13 +30,13 @@ internal sealed class ProtoMemory
 
     public static int Bytes(int pages) => pages << QuantumShift;
 
-    public long Add(int pages) => Interlocked.Add(ref _allocated, pages);
+    public long Add(int pages) => Atomic.Add(ref _allocated, pages);
 
-    public void Remove(int pages) => Interlocked.Add(ref _allocated, -pages);
+    public void Remove(int pages) => Atomic.Add(ref _allocated, -pages);
 
     public void EnterPressure(Cpu cpu)
     {
-        if (Interlocked.Exchange(ref _pressure, 1) == 0)
+        if (Atomic.Exchange(ref _pressure, 1) == 0)
             cpu.Mib.Inc(Mib.TcpExtTCPMemoryPressures);
     }
 

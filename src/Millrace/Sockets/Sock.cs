@@ -155,7 +155,7 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>Bytes handed to the layers below and not yet gone. Atomic. Linux: sk_wmem_alloc.</summary>
     public int TransmitAllocated => Volatile.Read(ref _transmitAllocated);
 
-    public int AddTransmitAllocated(int bytes) => Interlocked.Add(ref _transmitAllocated, bytes);
+    public int AddTransmitAllocated(int bytes) => Atomic.Add(ref _transmitAllocated, bytes);
 
     /// <summary>The pending error. Read by pollers without the lock. Linux: sk_err.</summary>
     public Errno Error
@@ -165,7 +165,7 @@ internal abstract class Sock(Proto proto) : SockCommon
     }
 
     /// <summary>Takes the pending error. Linux: sock_error.</summary>
-    public Errno TakeError() => _error == 0 ? Errno.OK : (Errno)Interlocked.Exchange(ref _error, 0);
+    public Errno TakeError() => _error == 0 ? Errno.OK : (Errno)Atomic.Exchange(ref _error, 0);
 
     /// <summary>Sets up a new sock for its socket. Linux: sock_init_data.</summary>
     public void InitData(Cpu cpu, Socket? socket, int receiveBuffer, int sendBuffer)
@@ -201,12 +201,11 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.AssertTaskContext();
         cpu.Trace(Tp.lock_sock, this);
         cpu.BhDisable();
-        Lock.Spin.Lock(cpu);
+        Lock.Lock(cpu);
         if (Lock.IsOwned)
             cpu = WaitForOwner(ref context);
         Lock.TakeOwnership();
-        cpu.RefreshClock();
-        Lock.Spin.Unlock(cpu);
+        Lock.Unlock(cpu);
         cpu.BhEnable();
     }
 
@@ -214,14 +213,13 @@ internal abstract class Sock(Proto proto) : SockCommon
     public bool TryLockSock(Cpu cpu, Completion? operation)
     {
         cpu.BhDisable();
-        Lock.Spin.Lock(cpu);
+        Lock.Lock(cpu);
         bool free = !Lock.IsOwned;
-        cpu.RefreshClock();
         if (free)
             Lock.TakeOwnership();
         else if (operation is not null)
             Lock.AddOperation(operation);
-        Lock.Spin.Unlock(cpu);
+        Lock.Unlock(cpu);
         cpu.BhEnable();
         return free;
     }
@@ -233,12 +231,12 @@ internal abstract class Sock(Proto proto) : SockCommon
         do
         {
             Lock.Waiters.PrepareForLock(cpu, context.Task);
-            Lock.Spin.Unlock(cpu);
+            Lock.Unlock(cpu);
             cpu.BhEnable();
             Scheduler.ScheduleTimeout(ref context, Micros.Never, "lock_sock");
             cpu = context.Cpu;
             cpu.BhDisable();
-            Lock.Spin.Lock(cpu);
+            Lock.Lock(cpu);
         }
         while (Lock.IsOwned);
         Lock.Waiters.Remove(cpu, context.Task.LockWait);
@@ -251,12 +249,12 @@ internal abstract class Sock(Proto proto) : SockCommon
     {
         cpu.Trace(Tp.release_sock, this);
         cpu.BhDisable();
-        Lock.Spin.Lock(cpu);
+        Lock.Lock(cpu);
         if (Lock.HasBacklog)
             DrainBacklog(cpu);
         Proto.ReleaseCallback(cpu, this);
         Lock.DropOwnership(cpu);
-        Lock.Spin.Unlock(cpu);
+        Lock.Unlock(cpu);
         cpu.BhEnable();
     }
 
@@ -264,13 +262,13 @@ internal abstract class Sock(Proto proto) : SockCommon
     public void FlushBacklog(Cpu cpu)
     {
         cpu.BhDisable();
-        Lock.Spin.Lock(cpu);
+        Lock.Lock(cpu);
         if (Lock.HasBacklog)
         {
             DrainBacklog(cpu);
             Proto.ReleaseCallback(cpu, this);
         }
-        Lock.Spin.Unlock(cpu);
+        Lock.Unlock(cpu);
         cpu.BhEnable();
     }
 
@@ -283,7 +281,7 @@ internal abstract class Sock(Proto proto) : SockCommon
         cpu.Trace(Tp.__release_sock, this);
         while (Lock.TakeBacklog() is { } skb)
         {
-            Lock.Spin.Unlock(cpu);
+            Lock.Unlock(cpu);
             for (SkBuff? next = skb; next is not null;)
             {
                 SkBuff now = next;
@@ -291,7 +289,7 @@ internal abstract class Sock(Proto proto) : SockCommon
                 now.Next = null;
                 Proto.BacklogReceive(cpu, this, now);
             }
-            Lock.Spin.Lock(cpu);
+            Lock.Lock(cpu);
         }
         Lock.ClearBacklogBytes();
     }

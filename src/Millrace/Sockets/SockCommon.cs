@@ -58,7 +58,7 @@ internal abstract class SockCommon : TimerNode
     /// <summary>Takes a reference beside one that the caller knows of. Linux: sock_hold.</summary>
     public void Hold()
     {
-        int now = Interlocked.Increment(ref _references);
+        int now = Atomic.Increment(ref _references);
         Debug.Assert(now > 1, "only a live sock can be held");
     }
 
@@ -68,7 +68,7 @@ internal abstract class SockCommon : TimerNode
         int seen = Volatile.Read(ref _references);
         while (seen > 0)
         {
-            int was = Interlocked.CompareExchange(ref _references, seen + 1, seen);
+            int was = Atomic.CompareExchange(ref _references, seen + 1, seen);
             if (was == seen)
                 return true;
             seen = was;
@@ -79,7 +79,7 @@ internal abstract class SockCommon : TimerNode
     /// <summary>Gives a reference back; the last one frees. Linux: sock_put, sock_gen_put.</summary>
     public void Put(Cpu cpu)
     {
-        int now = Interlocked.Decrement(ref _references);
+        int now = Atomic.Decrement(ref _references);
         Debug.Assert(now >= 0, "references are given back as often as taken");
         if (now == 0)
             OnLastPut(cpu);

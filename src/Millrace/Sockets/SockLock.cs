@@ -15,6 +15,7 @@ internal struct SockLock
     /// <summary>Linux: slock.</summary>
     public SpinLock32 Spin;
 
+    private Micros _time;
     private bool _owned;
     private SkBuff? _backlogFirst, _backlogLast;
     private Completion? _operations, _lastOperation;
@@ -32,6 +33,21 @@ internal struct SockLock
 
     /// <summary>The last packet on the backlog, which a new one may be merged into.</summary>
     public readonly SkBuff? BacklogTail => _backlogLast;
+
+    /// <summary>Takes the spinlock, and with it the time that the socket has seen. Linux: bh_lock_sock.</summary>
+    public void Lock(Cpu cpu)
+    {
+        Spin.Lock(cpu);
+        cpu.NotBefore(_time);
+    }
+
+    /// <summary>Linux: bh_unlock_sock.</summary>
+    public void Unlock(Cpu cpu)
+    {
+        if (_time < cpu.LastRead)
+            _time = cpu.LastRead;
+        Spin.Unlock(cpu);
+    }
 
     /// <summary>Becomes the owner. The spinlock is held, and nobody owns.</summary>
     public void TakeOwnership()

@@ -1,5 +1,6 @@
 using System.Threading;
 using Millrace.Sched;
+using Millrace.Tracing;
 
 namespace Millrace.Tcp;
 
@@ -14,7 +15,7 @@ internal sealed class SmallQueueSoftirq : SoftirqAction
     /// <summary>Queues a connection, once. Any context, any lock.</summary>
     public void Add(Cpu cpu, TcpSock sk)
     {
-        if (Interlocked.Exchange(ref sk.SmallQueueQueued, 1) != 0)
+        if (Atomic.Exchange(ref sk.SmallQueueQueued, 1) != 0)
             return;
         sk.Hold();
         TcpSock? first;
@@ -36,12 +37,12 @@ internal sealed class SmallQueueSoftirq : SoftirqAction
             sk.NextSmallQueue = null;
             Volatile.Write(ref sk.SmallQueueQueued, 0);
             sk.IsThrottled = false;
-            sk.Lock.Spin.Lock(cpu);
+            sk.Lock.Lock(cpu);
             if (sk.Lock.IsOwned)
                 sk.Deferred |= DeferredWorkFlags.SmallQueue;
             else
                 sk.ContinueTransmit(cpu);
-            sk.Lock.Spin.Unlock(cpu);
+            sk.Lock.Unlock(cpu);
             sk.Put(cpu);
         }
     }

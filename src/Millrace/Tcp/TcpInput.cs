@@ -142,14 +142,13 @@ internal sealed partial class TcpProto
         // Linux: sk_incoming_cpu_update.
         if (sk.IncomingCpu != cpu.Index)
             sk.IncomingCpu = cpu.Index;
-        sk.Lock.Spin.Lock(cpu);
-        cpu.RefreshClock();
+        sk.Lock.Lock(cpu);
         sk.Stats.CountIn(skb);
         if (sk.Lock.IsOwned)
             AddBacklog(cpu, sk, skb);
         else
             Deliver(cpu, sk, skb);
-        sk.Lock.Spin.Unlock(cpu);
+        sk.Lock.Unlock(cpu);
         sk.Put(cpu);
         return false;
     }
@@ -248,7 +247,7 @@ internal sealed partial class TcpProto
             if (before == TcpState.SynRecv && child.State != before)
                 listener.DataReady(cpu, default);
         }
-        child.Lock.Spin.Unlock(cpu);
+        child.Lock.Unlock(cpu);
         child.Put(cpu);
     }
 
@@ -313,9 +312,9 @@ internal sealed partial class TcpProto
                 }
                 break;
             case TcpSock sk:
-                sk.Lock.Spin.Lock(cpu);
+                sk.Lock.Lock(cpu);
                 OnIcmpError(cpu, sk, seq, error);
-                sk.Lock.Spin.Unlock(cpu);
+                sk.Lock.Unlock(cpu);
                 break;
         }
         found.Put(cpu);

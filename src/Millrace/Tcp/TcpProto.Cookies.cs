@@ -82,7 +82,7 @@ internal sealed partial class TcpProto
             return;
         }
         TcpSock made = CreateChild(cpu, request, skb, tcp);
-        made.Lock.Spin.Lock(cpu);
+        made.Lock.Lock(cpu);
         if (!Established.TryInsertUnique(cpu, made))
         {
             // Another CPU was quicker with the same ACK.
@@ -100,7 +100,7 @@ internal sealed partial class TcpProto
         }
         // The listener has closed meanwhile.
         ForgetChild(cpu, made);
-        made.Lock.Spin.Unlock(cpu);
+        made.Lock.Unlock(cpu);
         made.Put(cpu);
         cpu.FreeSkb(skb);
     }

@@ -97,7 +97,7 @@ internal sealed partial class TcpProto
             return null;
         }
         TcpSock child = CreateChild(cpu, request, skb, tcp);
-        child.Lock.Spin.Lock(cpu);
+        child.Lock.Lock(cpu);
         cpu.Trace(Tp.inet_ehash_insert, child);
         if (!Established.TryInsertUnique(cpu, child))
         {

@@ -46,10 +46,10 @@ internal sealed partial class TcpProto
         while (queue.Take(cpu, sk) is TcpSock child)
         {
             cpu.BhDisable();
-            child.Lock.Spin.Lock(cpu);
+            child.Lock.Lock(cpu);
             Debug.Assert(!child.Lock.IsOwned, "a connection that nobody has accepted has no owner");
             ForgetChild(cpu, child);
-            child.Lock.Spin.Unlock(cpu);
+            child.Lock.Unlock(cpu);
             cpu.BhEnable();
             child.Put(cpu);
         }
@@ -138,7 +138,7 @@ internal sealed partial class TcpProto
             listener.DataReady(cpu, default);
         else
             ForgetChild(cpu, child);
-        child.Lock.Spin.Unlock(cpu);
+        child.Lock.Unlock(cpu);
         child.Put(cpu);
         request.Put(cpu);
     }
@@ -450,7 +450,7 @@ internal sealed partial class TcpProto
             return RequestVerdict.Drop;
         }
         TcpSock made = CreateChild(cpu, request, skb, tcp);
-        made.Lock.Spin.Lock(cpu);
+        made.Lock.Lock(cpu);
         Binds.Inherit(cpu, made, listener);
         cpu.Trace(Tp.inet_ehash_insert, made);
         if (!Established.TryReplace(cpu, request, made))
@@ -476,7 +476,7 @@ internal sealed partial class TcpProto
         }
         // The listener has closed meanwhile.
         ForgetChild(cpu, made);
-        made.Lock.Spin.Unlock(cpu);
+        made.Lock.Unlock(cpu);
         made.Put(cpu);
         return RequestVerdict.Drop;
     }
@@ -484,7 +484,7 @@ internal sealed partial class TcpProto
     private void Discard(Cpu cpu, TcpSock made)
     {
         Binds.PutPort(cpu, made);
-        made.Lock.Spin.Unlock(cpu);
+        made.Lock.Unlock(cpu);
         made.Put(cpu);
         made.Put(cpu);
     }

@@ -459,13 +459,13 @@ internal sealed partial class TcpProto : Proto
         sk.Hold();
         sk.Orphan();
         cpu.BhDisable();
-        sk.Lock.Spin.Lock(cpu);
+        sk.Lock.Lock(cpu);
         sk.DrainBacklog(cpu);
         Interlocked.Increment(ref _orphans);
         // A segment of the backlog may have ended it.
         if (before == TcpState.Close || sk.State != TcpState.Close)
             FinishOrphan(cpu, sk);
-        sk.Lock.Spin.Unlock(cpu);
+        sk.Lock.Unlock(cpu);
         cpu.BhEnable();
     }
 

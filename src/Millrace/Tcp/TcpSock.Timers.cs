@@ -23,12 +23,12 @@ internal sealed partial class TcpSock
     internal override void Fire(Cpu cpu)
     {
         cpu.BhDisable();
-        Lock.Spin.Lock(cpu);
+        Lock.Lock(cpu);
         if (Lock.IsOwned)
             Deferred |= DeferredWorkFlags.Timer;
         else
             RunTimers(cpu);
-        Lock.Spin.Unlock(cpu);
+        Lock.Unlock(cpu);
         cpu.BhEnable();
         Put(cpu);
     }

@@ -120,8 +120,11 @@ internal sealed partial class TcpSock
         segment.ChecksumOffset = TcpHeader.ChecksumOffset;
     }
 
+    // What is gone when the call returns would be charged and uncharged within it, by four atomic operations that nobody could see.
     private void ChargeTransmit(SkBuff segment)
     {
+        if (Route is { Device.KeepsPackets: false } && segment.Stamps == TransmitStamps.None)
+            return;
         segment.Owner = this;
         segment.Charge = ChargeKind.Transmit;
         AddTransmitAllocated(segment.TrueSize);
