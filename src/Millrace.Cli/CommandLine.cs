@@ -74,6 +74,7 @@ internal static class CommandLine
         NcCommand.Create(),
         SsCommand.Create(),
         SysctlCommand.Create(),
+        TcpMetricsCommand.Create(),
     };
 
     // What the world can do to a command. Anything else is a bug, and shows its stack.

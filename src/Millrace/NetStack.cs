@@ -41,7 +41,7 @@ public sealed partial class NetStack : IDisposable
     private readonly SecurityPolicy _security;
     private readonly NetStackOptions _options;
     private readonly SocketFace _face;
-    private bool _disposed;
+    private int _disposed;
 
     /// <summary>A stack on real threads and real time, with a loopback device.</summary>
     public NetStack(NetStackOptions? options = null)
@@ -61,7 +61,7 @@ public sealed partial class NetStack : IDisposable
         _tracer = new Tracer(options.Name);
         _cpus = new CpuSet(host, cpus, Buffers, _tracer);
         TimeProvider = new StackTimeProvider(_cpus);
-        _netRx = new NetRx(cpus);
+        _netRx = new NetRx(cpus, Sysctls.Receiving);
         _cpus.Actions[(int)Softirq.NetRx] = _netRx;
         _devices = new DeviceTable(_netRx, _cpus);
         _tracer.DeviceName = index => _devices.ByIndex(index)?.Name ?? $"if{index}";
@@ -151,6 +151,33 @@ public sealed partial class NetStack : IDisposable
         NetDevice device = DeviceByName(name);
         Forget(device);
         _devices.Remove(device);
+    }
+
+    /// <summary>
+    /// Chooses what orders a device's outgoing packets; at first nothing does. What waits in the discipline before is dropped.
+    /// Linux: tc qdisc replace dev … root.
+    /// </summary>
+    /// <exception cref="ArgumentException">There is no such device.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">One of the discipline's numbers makes no sense.</exception>
+    public void SetQueueDiscipline(string device, QueueDiscipline discipline)
+    {
+        ArgumentNullException.ThrowIfNull(discipline);
+        NetDevice found = DeviceByName(device);
+        Qdisc made = discipline.Make(found);
+        TaskContext context = _cpus.Enter();
+        found.SetQdisc(context.Cpu, made);
+        _cpus.Leave(ref context);
+    }
+
+    /// <summary>What a device's discipline is and has done. Linux: tc -s qdisc show.</summary>
+    /// <exception cref="ArgumentException">There is no such device.</exception>
+    public QdiscStatistics GetQueueStatistics(string device)
+    {
+        NetDevice found = DeviceByName(device);
+        TaskContext context = _cpus.Enter();
+        QdiscStatistics statistics = found.Qdisc.Describe(context.Cpu);
+        _cpus.Leave(ref context);
+        return statistics;
     }
 
     /// <summary>Makes a device a bad link.</summary>
@@ -254,6 +281,29 @@ public sealed partial class NetStack : IDisposable
     public PhysicalAddress? HardwareAddressOf(string device) =>
         DeviceByName(device) is { IsEthernet: true } ethernet ? ethernet.HardwareAddress.ToPhysicalAddress() : null;
 
+    /// <summary>
+    /// What the stack remembers of connections that have ended, for the next ones between the same addresses: the last used first.
+    /// Linux: ip tcp_metrics.
+    /// </summary>
+    public IReadOnlyList<TcpMetricsEntry> ListTcpMetrics()
+    {
+        TaskContext context = _cpus.Enter();
+        List<TcpMetricsEntry> entries = _tcp.Metrics.List(context.Cpu);
+        _cpus.Leave(ref context);
+        return entries;
+    }
+
+    /// <summary>Forgets what <see cref="ListTcpMetrics"/> shows.</summary>
+    /// <param name="remote">Null: of all peers.</param>
+    /// <returns>How many entries are gone.</returns>
+    public int FlushTcpMetrics(IPAddress? remote = null)
+    {
+        TaskContext context = _cpus.Enter();
+        int removed = _tcp.Metrics.Flush(context.Cpu, remote is null ? null : IpAddr.From(remote));
+        _cpus.Leave(ref context);
+        return removed;
+    }
+
     /// <summary>Wires two stacks together: what one sends on its device, the other receives.</summary>
     /// <returns>Nothing; each stack has a new device of the given name.</returns>
     public static void Wire(NetStack a, string deviceA, NetStack b, string deviceB, WireOptions? options = null)
@@ -269,12 +319,16 @@ public sealed partial class NetStack : IDisposable
         b._devices.Add(endB);
     }
 
-    /// <inheritdoc/>
+    /// <summary>
+    /// Ends the stack: its connections are reset, and whoever waits on them, or on a listener, is let go as if they had been disposed
+    /// of. Its devices are disposed of.
+    /// </summary>
     public void Dispose()
     {
-        if (_disposed)
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        _disposed = true;
+        if (!_host.IsOver)
+            _tcp.Stop(_cpus, Errno.ECANCELED);
         foreach (NetDevice device in _devices.All)
             device.Dispose();
         _host.Detach(_cpus);
@@ -284,6 +338,7 @@ public sealed partial class NetStack : IDisposable
 
     private Socket NewTcpSocket(IPEndPoint address)
     {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         TaskContext context = _cpus.Enter();
         int family = address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? Af.Inet : Af.Inet6;
         Errno error = _families.Create(ref context, family, (int)SocketType.Stream, (int)IpProtocol.Tcp, Credentials.Root, _security,
@@ -320,7 +375,7 @@ public sealed partial class NetStack : IDisposable
 
     private TcpProto BuildInternet(SecretSource secrets)
     {
-        var random = new Prng(secrets.NextSeed());
+        var random = new SharedPrng(secrets.NextSeed());
         var ids = new IpIdGenerator(secrets.NextKey(), _host, random);
         var output4 = new Ip4Output(_routes, _arp, Sysctls, ids);
         var output6 = new Ip6Output(_routes, _discovery, Sysctls, secrets.NextKey());

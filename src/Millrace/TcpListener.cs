@@ -6,6 +6,7 @@ using System.Threading.Tasks;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Syscalls;
+using Millrace.Tcp;
 using Socket = Millrace.Sockets.Socket;
 
 namespace Millrace;
@@ -17,6 +18,7 @@ public sealed class TcpListener : IDisposable, IAsyncDisposable
 
     internal TcpListener(SocketFace face, Socket socket, IPEndPoint local, TcpListenOptions options, int most)
     {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.DecisionTimeout, TimeSpan.Zero, nameof(options));
         _holder = new SocketHolder(face, socket);
         try
         {
@@ -26,6 +28,8 @@ public sealed class TcpListener : IDisposable, IAsyncDisposable
                 _holder.SetOption(SocketLevel.Socket, So.ReusePort, 1);
             if (local.AddressFamily == AddressFamily.InterNetworkV6)
                 _holder.SetOption(SocketLevel.Ipv6, Ipv6Option.V6Only, options.DualMode ? 0 : 1);
+            if (options.OnRequest is not null)
+                ((TcpSock)socket.Sk!).AcceptQueue = new GatedAcceptQueue(new TcpConnectionRequest.Gate(face, socket, options));
             _holder.Bind(local);
             Listen(options.Backlog, most);
         }
@@ -115,4 +119,13 @@ public sealed class TcpListenOptions
 
     /// <summary>Whether an IPv6 listener takes IPv4 connections too.</summary>
     public bool DualMode { get; set; } = true;
+
+    /// <summary>
+    /// Asked about each SYN before it is answered; null: all are. It runs where continuations run, under no lock, and may be called by
+    /// several threads at once. No SYN cookies are sent, and no Fast Open data is taken: SYNs beyond the backlog are dropped.
+    /// </summary>
+    public Func<TcpConnectionRequest, AcceptDecision>? OnRequest { get; set; }
+
+    /// <summary>How long a request may wait for its decision; then it is dropped without an answer.</summary>
+    public TimeSpan DecisionTimeout { get; set; } = TimeSpan.FromSeconds(60);
 }

@@ -46,6 +46,8 @@ public sealed class CommandLineTests
     [InlineData("sysctl -a net.ipv4.tcp_sack")]
     [InlineData("sysctl =1")]
     [InlineData("sysctl -a --pid 1 --socket /run/x")]
+    [InlineData("tcp_metrics ten")]
+    [InlineData("tcp_metrics --pid 1 --socket /run/x")]
     [InlineData("trace --loss 1.5")]
     [InlineData("trace --loss heavy")]
     [InlineData("trace --delay -1")]
@@ -97,6 +99,7 @@ public sealed class CommandLineTests
     [InlineData("nc --help", "nc -N 10.78.0.2 9000")]
     [InlineData("ss --help", "millrace ss --pid")]
     [InlineData("sysctl --help", "millrace sysctl -a")]
+    [InlineData("tcp_metrics --help", "millrace tcp_metrics --flush")]
     public async Task Every_command_has_help(string line, string mentions)
     {
         (int code, string output, string error) = await Run(line.Split(' '));

@@ -18,5 +18,5 @@ public sealed class FamilyTests
     [Theory]
     [MemberData(nameof(Names), DisableDiscoveryEnumeration = true)]
     public void Plays_over_IPv6(string story) =>
-        Stage.Play(() => StoryCatalog.Run(StoryCatalog.All.First(s => s.Name == story).Method), Family.V6);
+        Stage.Play(() => StoryCatalog.All.First(s => s.Name == story).Run(), Family.V6);
 }

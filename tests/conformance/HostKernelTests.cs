@@ -2,7 +2,6 @@ using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Linq;
-using System.Reflection;
 using System.Threading;
 
 namespace Millrace.Conformance;
@@ -25,7 +24,7 @@ public sealed class HostKernelTests(ITestOutputHelper output)
         HostKernel.SkipUnlessAskedFor();
         IReadOnlyDictionary<string, string> differences = StoryCatalog.ReadList("differences.tsv");
         string wanted = Environment.GetEnvironmentVariable("MILLRACE_STORY") ?? "";
-        var stories = new ConcurrentQueue<(string Name, MethodInfo Method)>(
+        var stories = new ConcurrentQueue<StoryEntry>(
             StoryCatalog.All.Where(s => s.Name.Contains(wanted, StringComparison.OrdinalIgnoreCase)));
         var verdicts = new ConcurrentDictionary<string, string>();
         Thread[] threads = [.. Enumerable.Range(0, Parallel).Select(_ => new Thread(() => PlayAll(stories, verdicts)))];
@@ -44,18 +43,18 @@ public sealed class HostKernelTests(ITestOutputHelper output)
     }
 
     // Each story has a thread of its own, because the thread's network namespace goes with it.
-    private static void PlayAll(ConcurrentQueue<(string Name, MethodInfo Method)> stories, ConcurrentDictionary<string, string> verdicts)
+    private static void PlayAll(ConcurrentQueue<StoryEntry> stories, ConcurrentDictionary<string, string> verdicts)
     {
-        while (stories.TryDequeue(out (string Name, MethodInfo Method) story))
+        while (stories.TryDequeue(out StoryEntry? story))
         {
-            var thread = new Thread(() => verdicts[story.Name] = PlayTwice(story.Method));
+            var thread = new Thread(() => verdicts[story.Name] = PlayTwice(story));
             thread.Start();
             thread.Join();
         }
     }
 
     // A machine under load may be late once.
-    private static string PlayTwice(MethodInfo story)
+    private static string PlayTwice(StoryEntry story)
     {
         string first = PlayOne(story);
         return IsSame(first) || IsNotPlayed(first) ? first : PlayOne(story);
@@ -65,12 +64,12 @@ public sealed class HostKernelTests(ITestOutputHelper output)
 
     private static bool IsNotPlayed(string verdict) => verdict.StartsWith("not played", StringComparison.Ordinal);
 
-    private static string PlayOne(MethodInfo story)
+    private static string PlayOne(StoryEntry story)
     {
         double seconds = double.TryParse(Environment.GetEnvironmentVariable("MILLRACE_STORY_SECONDS"), out double s) ? s : 4;
         try
         {
-            Stage.Play(() => StoryCatalog.Run(story), Family.V4, (family, settings) =>
+            Stage.Play(() => story.Run(), Family.V4, (family, settings) =>
                 Environment.GetEnvironmentVariable("MILLRACE_STORY_ON") == "millrace" ? new MillraceBackend(family, settings)
                 : OperatingSystem.IsLinux() ? new KernelBackend(family, settings, seconds * 1000) : throw new NotSupportedException());
             bool all = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("MILLRACE_STORY"));

@@ -5,6 +5,7 @@ using System.Net;
 using System.Text;
 using Millrace.Devices;
 using Millrace.Inet;
+using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
 using Millrace.Wire;
@@ -22,7 +23,7 @@ internal sealed class StackCommands(World world)
         code = words[0] switch
         {
             "sysctl" => Sysctl(words[1..], output),
-            "ip" => Ip(words[1..]),
+            "ip" => Ip(words[1..], output),
             "tc" => Tc(words[1..]),
             "ethtool" => Ethtool(words[1..]),
             "nstat" => Nstat(output),
@@ -71,19 +72,37 @@ internal sealed class StackCommands(World world)
         return code;
     }
 
-    private int Ip(ReadOnlySpan<string> words)
+    private int Ip(ReadOnlySpan<string> words, StringBuilder output)
     {
         while (!words.IsEmpty && words[0].StartsWith('-'))
             words = words[1..];
         switch (words)
         {
-            case ["tcp_metrics", "flush", ..]:
-                world.Stack.Tcp.Metrics.Flush();
-                return 0;
+            case ["tcp_metrics" or "tcpmetrics", .. var rest]:
+                return TcpMetrics(rest, output);
             case ["route", "change" or "replace" or "add", .. var route]:
                 return SetRoute(route);
             case ["link", "set", .. var link]:
                 return SetLink(link);
+            default:
+                return 1;
+        }
+    }
+
+    private int TcpMetrics(ReadOnlySpan<string> words, StringBuilder output)
+    {
+        switch (words)
+        {
+            case [] or ["show"]:
+                foreach (TcpMetricsEntry entry in world.Stack.ListTcpMetrics())
+                    output.Append(CultureInfo.InvariantCulture, $"{entry}\n");
+                return 0;
+            case ["flush" or "delete", var address]:
+                world.Stack.FlushTcpMetrics(IPAddress.Parse(address));
+                return 0;
+            case ["flush", ..]:
+                world.Stack.FlushTcpMetrics();
+                return 0;
             default:
                 return 1;
         }
@@ -137,13 +156,38 @@ internal sealed class StackCommands(World world)
                     metrics = metrics with { Ecn = value == "ecn" };
                     break;
                 default:
-                    return 1;
+                    if (SetLearned(metrics, key, value, locked) is not { } changed)
+                        return 1;
+                    metrics = changed;
+                    break;
             }
         }
         if (device is null)
             return 2;
         world.Stack.Routes.Replace(new RouteEntry(address, length, device) { Gateway = gateway, Metrics = metrics });
         return 0;
+    }
+
+    // What connections learn for themselves. A time with a unit is scaled as TCP keeps it; a bare number is.
+    private static RouteMetrics? SetLearned(RouteMetrics metrics, string key, string value, bool locked)
+    {
+        (LearnedMetrics which, RouteMetrics? changed) = key switch
+        {
+            "rtt" => (LearnedMetrics.Rtt, metrics with { Srtt8 = Time(value, 8) }),
+            "rttvar" => (LearnedMetrics.Rttvar, metrics with { Rttvar4 = Time(value, 4) }),
+            "ssthresh" => (LearnedMetrics.Ssthresh, metrics with { Ssthresh = (uint)Number(value) }),
+            "cwnd" => (LearnedMetrics.Cwnd, metrics with { Cwnd = (uint)Number(value) }),
+            "reordering" => (LearnedMetrics.Reordering, metrics with { Reordering = (uint)Number(value) }),
+            _ => (LearnedMetrics.None, null),
+        };
+        return changed is null || !locked ? changed : changed with { Locked = metrics.Locked | which };
+    }
+
+    private static Micros Time(string text, int scale)
+    {
+        long number = Number(text.TrimEnd('m', 's'));
+        return Micros.FromMilliseconds(text.EndsWith("ms", StringComparison.Ordinal) ? number * scale
+            : text.EndsWith('s') ? number * 1000 * scale : number);
     }
 
     private int SetLink(ReadOnlySpan<string> words)
@@ -165,25 +209,77 @@ internal sealed class StackCommands(World world)
     {
         if (words is not ["qdisc", var action, "dev", var name, "root", .. var rest] || world.Stack.Devices.ByName(name) is not { } device)
             return 1;
-        if (action is "delete" or "del")
+        QueueDiscipline? discipline = action is "delete" or "del" ? new NoQueue() : Discipline(rest);
+        if (discipline is null)
+            return 2;
+        try
         {
-            device.Qdisc = new NoQueueQdisc(device);
+            world.Stack.SetQueueDiscipline(device.Name, discipline);
             return 0;
         }
-        switch (rest)
+        catch (ArgumentOutOfRangeException)
         {
-            case ["pfifo"]:
-                device.Qdisc = new FifoQdisc(device, device.TxQueueLength);
-                return 0;
-            case ["fq", ..]:
-                device.Qdisc = new FqQdisc(device, FqQdisc.DefaultLimit);
-                return 0;
-            case ["pfifo", "limit", var limit]:
-                device.Qdisc = new FifoQdisc(device, Number(limit));
-                return 0;
-            default:
-                return 2;
+            return 2;
         }
+    }
+
+    private static QueueDiscipline? Discipline(ReadOnlySpan<string> words) => words switch
+    {
+        ["noqueue"] => new NoQueue(),
+        ["pfifo"] => new PacketFifo(),
+        ["pfifo", "limit", var limit] => new PacketFifo { Limit = Number(limit) },
+        ["pfifo_fast"] => new PriorityFifo(),
+        ["fq", .. var rest] => Fair(rest),
+        _ => null,
+    };
+
+    private static FairQueue? Fair(ReadOnlySpan<string> words)
+    {
+        var usual = new FairQueue();
+        int limit = usual.Limit, flowLimit = usual.FlowLimit;
+        int? quantum = null, initial = null;
+        TimeSpan horizon = usual.Horizon;
+        bool drops = true;
+        for (int i = 0; i < words.Length; i++)
+        {
+            bool isFlag = words[i] is "horizon_drop" or "horizon_cap" or "pacing";
+            if (!isFlag && i + 1 == words.Length)
+                return null;
+            switch (words[i])
+            {
+                case "limit":
+                    limit = Number(words[++i]);
+                    break;
+                case "flow_limit":
+                    flowLimit = Number(words[++i]);
+                    break;
+                case "quantum":
+                    quantum = Number(words[++i]);
+                    break;
+                case "initial_quantum":
+                    initial = Number(words[++i]);
+                    break;
+                case "horizon":
+                    horizon = Time(words[++i], 1).ToTimeSpan();
+                    break;
+                case "horizon_drop" or "horizon_cap":
+                    drops = words[i] == "horizon_drop";
+                    break;
+                case "pacing":
+                    break;
+                default:
+                    return null;
+            }
+        }
+        return new FairQueue
+        {
+            Limit = limit,
+            FlowLimit = flowLimit,
+            Quantum = quantum,
+            InitialQuantum = initial,
+            Horizon = horizon,
+            DropsBeyondHorizon = drops,
+        };
     }
 
     private int Ethtool(ReadOnlySpan<string> words)

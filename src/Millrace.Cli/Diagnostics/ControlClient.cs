@@ -9,18 +9,23 @@ using System.Threading.Tasks;
 
 namespace Millrace.Cli.Diagnostics;
 
-/// <summary>Asks a running command for its sockets, or for its settings.</summary>
+/// <summary>Asks a running command for its sockets, its settings, or what it remembers of peers.</summary>
 internal static class ControlClient
 {
     /// <exception cref="CommandFailedException">Nobody answers there.</exception>
     public static Task<SocketReport> AskSocketsAsync(string path, CancellationToken cancel) =>
-        AskAsync(path, new ControlRequest(Sysctls: null), ControlJson.Default.SocketReport, cancel);
+        AskAsync(path, new ControlRequest(), ControlJson.Default.SocketReport, cancel);
 
     /// <summary>Reads and writes settings, in order.</summary>
     /// <param name="words">None: all settings are read.</param>
     /// <exception cref="CommandFailedException">Nobody answers there.</exception>
     public static Task<SysctlReport> AskSysctlsAsync(string path, IReadOnlyList<SysctlWord> words, CancellationToken cancel) =>
         AskAsync(path, new ControlRequest(words), ControlJson.Default.SysctlReport, cancel);
+
+    /// <summary>Reads or flushes what is remembered of peers.</summary>
+    /// <exception cref="CommandFailedException">Nobody answers there.</exception>
+    public static Task<MetricsReport> AskMetricsAsync(string path, MetricsQuery query, CancellationToken cancel) =>
+        AskAsync(path, new ControlRequest(Metrics: query), ControlJson.Default.MetricsReport, cancel);
 
     private static async Task<T> AskAsync<T>(string path, ControlRequest request, JsonTypeInfo<T> answer, CancellationToken cancel)
     {

@@ -8,7 +8,7 @@ using System.Threading.Tasks;
 
 namespace Millrace.Cli.Diagnostics;
 
-/// <summary>Answers <c>millrace ss</c> and <c>millrace sysctl</c> on a Unix socket of this process's, which only its user may connect to.</summary>
+/// <summary>Answers <c>millrace ss</c>, <c>millrace sysctl</c> and <c>millrace tcp_metrics</c> on a Unix socket of this process's, which only its user may connect to.</summary>
 /// <remarks>One question a connection: the client sends a <see cref="ControlRequest"/> and ends its side; the answer is one JSON object.</remarks>
 internal sealed class ControlServer : IAsyncDisposable
 {
@@ -87,6 +87,8 @@ internal sealed class ControlServer : IAsyncDisposable
         ControlRequest? request = await JsonSerializer.DeserializeAsync(stream, ControlJson.Default.ControlRequest, cancel);
         if (request?.Sysctls is { } words)
             await JsonSerializer.SerializeAsync(stream, SysctlReport.Of(_stack.Sysctls, words), ControlJson.Default.SysctlReport, cancel);
+        else if (request?.Metrics is { } query)
+            await JsonSerializer.SerializeAsync(stream, MetricsReport.Of(_stack, query), ControlJson.Default.MetricsReport, cancel);
         else
             await JsonSerializer.SerializeAsync(stream, SocketReport.Of(_command, _stack), ControlJson.Default.SocketReport, cancel);
     }

@@ -45,6 +45,8 @@ internal sealed class DriverDevice : NetDevice
             cpus.Host.StartThread($"{Name}/{q.Index}", q.Serve);
     }
 
+    public override bool HasRoom => !Array.Exists(_queues, static q => q.Ring.IsFull);
+
     /// <summary>
     /// A flow leaves by one queue, whoever sends, so that it is not reordered, and a device that learns from what it is sent answers on
     /// the same queue. Linux: netdev_pick_tx, skb_tx_hash.
@@ -228,6 +230,7 @@ internal sealed class DriverDevice : NetDevice
         private readonly SkBuffHead _posted = new();
         private readonly SkBuffHead _batch = new();
         private SpinLock32 _lock;
+        private int _count;
         private bool _scheduled, _writing, _closed;
         private Later? _later;
 
@@ -244,6 +247,7 @@ internal sealed class DriverDevice : NetDevice
             }
             bool first = !_scheduled;
             _posted.PushLast(skb);
+            _count++;
             _scheduled = true;
             _lock.Unlock(cpu);
             if (first)
@@ -291,13 +295,20 @@ internal sealed class DriverDevice : NetDevice
             device.CpuSet.Release(cpu);
         }
 
+        public bool IsFull => Volatile.Read(ref _count) >= Size;
+
         // One thread at a time is the ring's writer, from its first batch until it finds nothing.
         private bool TakeBatch(Cpu cpu)
         {
             _lock.Lock(cpu);
             _batch.TakeAll(_posted);
+            _count = 0;
             _writing = _scheduled = !_batch.IsEmpty;
             _lock.Unlock(cpu);
+            // Who finds the ring full says so and looks again: one of the two sees the other.
+            Interlocked.MemoryBarrier();
+            if (device.Qdisc.IsStopped)
+                device.Qdisc.Run(cpu);
             return !_batch.IsEmpty;
         }
 

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Millrace.Buffers;
 using Millrace.Sched;
@@ -6,82 +7,190 @@ using Millrace.Tracing;
 namespace Millrace.Devices;
 
 /// <summary>
-/// Sends each packet when its sender wants it sent, and lets senders know that they need no timer of their own for that. The devices
-/// here never make packets wait, so between flows there is nothing to be fair about.
+/// Each packet leaves when its sender wants it to, and among those that may, the senders take turns by bytes. Senders learn that they
+/// need no timer of their own.
 /// </summary>
-/// <remarks>Linux: fq.</remarks>
-internal sealed class FqQdisc : Qdisc
+/// <remarks>
+/// Linux: fq. Deviates: packets without a sender are one flow, and there are no bands by priority and no rate of its own.
+/// </remarks>
+internal sealed class FqQdisc(NetDevice device, in FqLimits limits) : QueueingQdisc(device)
 {
-    /// <summary>Packets that may wait.</summary>
-    public const int DefaultLimit = 10_000;
+    /// <summary>Who has been empty for so long starts with a fresh quantum. Linux: flow_refill_delay.</summary>
+    private static readonly Micros s_refillDelay = Micros.FromMilliseconds(40);
 
-    private readonly int _limit;
-    private readonly PriorityQueue<SkBuff, (long Time, long Order)> _waiting = new();
-    private readonly Release _release;
-    private SpinLock32 _lock;
-    private long _order;
+    private const int FlowsKept = 64;
 
-    public FqQdisc(NetDevice device, int limit)
-        : base(device)
-    {
-        _limit = limit;
-        _release = new Release(this);
-    }
+    private readonly FqLimits _limits = limits;
+    private readonly Dictionary<BufferOwner, Flow> _flows = [];
+    private readonly Flow _nobodys = new() { Credit = limits.InitialQuantum };
+    private readonly Queue<Flow> _newFlows = new(), _oldFlows = new();
 
-    public override bool KeepsPackets => true;
+    // By the time of their first packet.
+    private readonly PriorityQueue<Flow, (long Time, long Order)> _throttled = new();
+    private long _order, _flowDrops, _horizonDrops, _horizonCaps;
+    private int _count;
 
     public override string Kind => "fq";
 
+    public override bool KeepsTime => true;
+
+    protected override int Count => _count;
+
     // Linux: fq_enqueue.
-    public override bool Transmit(Cpu cpu, SkBuff skb)
+    protected override DropReason Enqueue(SkBuff skb, Micros now)
     {
         skb.Owner?.OnPacedBelow();
-        if (skb.Time <= cpu.Now.Value)
+        if (_count >= _limits.Limit)
+            return DropReason.QdiscDrop;
+        Micros time = Micros.Max(new Micros(skb.Time), now);
+        if (time - now > _limits.Horizon)
         {
-            Send(cpu, skb);
-            return true;
+            if (_limits.DropsBeyondHorizon)
+            {
+                _horizonDrops++;
+                return DropReason.QdiscDrop;
+            }
+            _horizonCaps++;
+            time = now + _limits.Horizon;
         }
-        _lock.Lock(cpu);
-        bool room = _waiting.Count < _limit;
-        if (room)
-            _waiting.Enqueue(skb, (skb.Time, _order++));
-        bool first = room && _waiting.Peek() == skb;
-        _lock.Unlock(cpu);
-        if (!room)
+        Flow flow = FlowOf(skb, now);
+        if (flow.Packets.Count >= _limits.FlowLimit)
         {
-            Device.Statistics.TxDropped++;
-            Drops.Free(cpu, skb, DropReason.QdiscDrop);
-            return false;
+            _flowDrops++;
+            return DropReason.QdiscDrop;
         }
-        if (first)
-            cpu.Set.Timers.Arm(cpu, _release, new Micros(skb.Time));
-        return true;
+        if (!flow.IsQueued)
+        {
+            flow.IsQueued = true;
+            if (now - flow.EmptySince > s_refillDelay)
+                flow.Credit = Math.Max(flow.Credit, _limits.Quantum);
+            _newFlows.Enqueue(flow);
+        }
+        flow.Packets.Enqueue(skb, (time.Value, _order++));
+        _count++;
+        return DropReason.None;
     }
 
-    // Linux: fq_dequeue, qdisc_watchdog.
-    private void SendDue(Cpu cpu)
+    // Linux: fq_dequeue. Deficit round robin: a flow sends while it has credit, and gets its next quantum behind the others.
+    protected override SkBuff? Dequeue(Micros now, out Micros next)
     {
+        next = Micros.Never;
+        while (_throttled.TryPeek(out _, out (long Time, long Order) at) && at.Time <= now.Value)
+            _oldFlows.Enqueue(_throttled.Dequeue());
         while (true)
         {
-            SkBuff? skb = null;
-            _lock.Lock(cpu);
-            bool any = _waiting.TryPeek(out _, out (long Time, long Order) next);
-            if (any && next.Time <= cpu.Now.Value)
-                skb = _waiting.Dequeue();
-            _lock.Unlock(cpu);
-            if (skb is null)
+            Queue<Flow> list = _newFlows.Count > 0 ? _newFlows : _oldFlows;
+            if (!list.TryPeek(out Flow? flow))
             {
-                if (any)
-                    cpu.Set.Timers.Arm(cpu, _release, new Micros(next.Time));
-                return;
+                if (_throttled.TryPeek(out _, out (long Time, long Order) first))
+                    next = new Micros(first.Time);
+                return null;
             }
-            Send(cpu, skb);
+            if (flow.Credit <= 0)
+            {
+                flow.Credit += _limits.Quantum;
+                _oldFlows.Enqueue(list.Dequeue());
+            }
+            else if (!flow.Packets.TryPeek(out SkBuff? skb, out (long Time, long Order) when))
+            {
+                list.Dequeue();
+                RetireEmpty(flow, wasNew: list == _newFlows, now);
+            }
+            else if (when.Time > now.Value)
+            {
+                _throttled.Enqueue(list.Dequeue(), when);
+            }
+            else
+            {
+                flow.Packets.Dequeue();
+                flow.Credit -= skb.Length;
+                _count--;
+                return skb;
+            }
         }
     }
 
-    /// <summary>The time of the packet that is to leave first.</summary>
-    private sealed class Release(FqQdisc qdisc) : TimerNode
+    protected override SkBuff? TakeAny()
     {
-        internal override void Fire(Cpu cpu) => qdisc.SendDue(cpu);
+        foreach (Flow flow in AllFlows())
+        {
+            if (!flow.Packets.TryDequeue(out SkBuff? skb, out _))
+                continue;
+            _count--;
+            return skb;
+        }
+        return null;
     }
+
+    protected override void Describe(QdiscStatistics statistics)
+    {
+        statistics.Flows = _flows.Count;
+        statistics.ThrottledFlows = _throttled.Count;
+        statistics.FlowLimitDrops = _flowDrops;
+        statistics.HorizonDrops = _horizonDrops;
+        statistics.HorizonCaps = _horizonCaps;
+    }
+
+    // Who has just begun goes through the old flows once, or he could keep them out for ever.
+    private void RetireEmpty(Flow flow, bool wasNew, Micros now)
+    {
+        if (wasNew && _oldFlows.Count > 0)
+        {
+            _oldFlows.Enqueue(flow);
+            return;
+        }
+        flow.IsQueued = false;
+        flow.EmptySince = now;
+    }
+
+    // Linux: fq_classify, fq_gc.
+    private Flow FlowOf(SkBuff skb, Micros now)
+    {
+        if (skb.Owner is not { } owner)
+            return _nobodys;
+        if (_flows.TryGetValue(owner, out Flow? flow))
+            return flow;
+        if (_flows.Count >= FlowsKept)
+            ForgetIdle(now);
+        return _flows[owner] = new Flow { Credit = _limits.InitialQuantum };
+    }
+
+    private void ForgetIdle(Micros now)
+    {
+        foreach ((BufferOwner owner, Flow flow) in _flows)
+        {
+            if (!flow.IsQueued && now - flow.EmptySince > s_refillDelay)
+                _flows.Remove(owner);
+        }
+    }
+
+    private IEnumerable<Flow> AllFlows()
+    {
+        yield return _nobodys;
+        foreach (Flow flow in _flows.Values)
+            yield return flow;
+    }
+
+    /// <summary>One sender's packets, by their times. Linux: fq_flow.</summary>
+    private sealed class Flow
+    {
+        public readonly PriorityQueue<SkBuff, (long Time, long Order)> Packets = new();
+        public int Credit;
+        public bool IsQueued;
+        public Micros EmptySince;
+    }
+}
+
+/// <summary>What <see cref="FqQdisc"/> keeps to. Linux: the parameters of tc-fq(8).</summary>
+/// <param name="Limit">Packets that may wait.</param>
+/// <param name="FlowLimit">Packets of one sender that may wait.</param>
+/// <param name="Quantum">Bytes that a sender may send in its turn.</param>
+/// <param name="InitialQuantum">Bytes that a new sender may send in its first.</param>
+/// <param name="Horizon">How far ahead a packet's time may lie.</param>
+/// <param name="DropsBeyondHorizon">Whether what lies beyond is dropped; else it leaves at the horizon.</param>
+internal readonly record struct FqLimits(int Limit, int FlowLimit, int Quantum, int InitialQuantum, Micros Horizon, bool DropsBeyondHorizon)
+{
+    /// <summary>Linux: fq_init.</summary>
+    public static FqLimits Default(NetDevice device) =>
+        new(10_000, 100, 2 * device.FrameSize, 10 * device.FrameSize, Micros.FromSeconds(10), DropsBeyondHorizon: true);
 }

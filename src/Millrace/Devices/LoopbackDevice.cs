@@ -13,6 +13,9 @@ internal sealed class LoopbackDevice : NetDevice
 {
     public const int LoopbackMtu = 65536;
 
+    /// <summary>Every stack's first device. Linux: LOOPBACK_IFINDEX.</summary>
+    public const int StandardIfIndex = 1;
+
     private Backlog[] _backlogs = [];
 
     public LoopbackDevice()
@@ -42,9 +45,6 @@ internal sealed class LoopbackDevice : NetDevice
     /// <summary>One CPU's queue of looped packets; touched only by the holder of that CPU.</summary>
     private sealed class Backlog(LoopbackDevice device, NetRx netRx) : Napi(netRx)
     {
-        /// <summary>Linux: net.core.netdev_max_backlog.</summary>
-        private const int MaxBacklog = 1000;
-
         private readonly SkBuffHead _queue = new();
         private readonly NetRx _netRx = netRx;
         private bool _scheduled;
@@ -53,7 +53,7 @@ internal sealed class LoopbackDevice : NetDevice
 
         public void Enqueue(Cpu cpu, SkBuff skb)
         {
-            if (_queue.Count >= MaxBacklog)
+            if (_queue.Count >= _netRx.Limits.MaxBacklog)
             {
                 device.Statistics.RxDropped++;
                 Drops.Free(cpu, skb, DropReason.FullRing);

@@ -80,6 +80,9 @@ internal abstract class NetDevice : IDisposable
     /// <summary>Linux: ARPHRD_ETHER.</summary>
     public bool IsEthernet => !HardwareAddress.IsNone;
 
+    /// <summary>Bytes of its largest frame. Linux: psched_mtu.</summary>
+    public int FrameSize => Mtu + (IsEthernet ? EthernetHeader.Length : 0);
+
     public DeviceFlags Flags { get; protected set; }
 
     public DeviceFeatures Features { get; set; }
@@ -88,6 +91,9 @@ internal abstract class NetDevice : IDisposable
     public int TxQueueLength { get; init; } = 1000;
 
     public DeviceStatistics Statistics;
+
+    /// <summary>Whether <see cref="StartXmit"/> would take a packet; a device that says no runs its discipline when it has room. Linux: netif_xmit_stopped.</summary>
+    public virtual bool HasRoom => true;
 
     /// <summary>What orders its outgoing packets.</summary>
     public Qdisc Qdisc
@@ -110,6 +116,14 @@ internal abstract class NetDevice : IDisposable
     protected virtual bool KeepsTransmitted => true;
 
     private void NoteWhoKeeps() => KeepsPackets = KeepsTransmitted || _txLayer is not null || Qdisc.KeepsPackets;
+
+    /// <summary>Another discipline takes over. Linux: dev_graft_qdisc.</summary>
+    public void SetQdisc(Cpu cpu, Qdisc next)
+    {
+        Qdisc before = Qdisc;
+        Qdisc = next;
+        before.Retire(cpu);
+    }
 
     /// <summary>The receive side of the stack that the device belongs to.</summary>
     protected NetRx NetRx { get; private set; } = null!;

@@ -17,15 +17,13 @@ internal abstract class PacketType
 /// <remarks>Linux: net_rx_action, softnet_data, ptype_base.</remarks>
 internal sealed class NetRx : SoftirqAction
 {
-    /// <summary>Packets in one softirq. Linux: netdev_budget.</summary>
-    private const int Budget = 300;
-
     private readonly PollList[] _lists;
     private readonly Gro[] _gro;
     private Napi? _remote;
 
-    public NetRx(int cpus)
+    public NetRx(int cpus, ReceiveLimits? limits = null)
     {
+        Limits = limits ?? new ReceiveLimits();
         _lists = new PollList[cpus];
         _gro = new Gro[cpus];
         for (int i = 0; i < cpus; i++)
@@ -34,6 +32,8 @@ internal sealed class NetRx : SoftirqAction
             _gro[i] = new Gro(this);
         }
     }
+
+    public ReceiveLimits Limits { get; }
 
     public ReceiveStamps Stamps { get; } = new();
 
@@ -80,7 +80,8 @@ internal sealed class NetRx : SoftirqAction
         if (_remote is not null)
             TakeRemote(cpu);
         PollList list = _lists[cpu.Index];
-        int budget = Budget;
+        int budget = Limits.Budget, weight = Limits.Weight;
+        Micros end = cpu.Now + new Micros(Limits.BudgetUsecs);
         PollList again = list.Spare;
         Gro gro = _gro[cpu.Index];
         gro.IsOpen = true;
@@ -88,11 +89,11 @@ internal sealed class NetRx : SoftirqAction
         {
             cpu.Mib.Inc(Mib.MillraceNapiPolls);
             cpu.RefreshClock();
-            int work = napi.TracedPoll(cpu, Napi.Weight);
+            int work = napi.TracedPoll(cpu, weight);
             budget -= work;
-            if (work >= Napi.Weight || !napi.TryComplete(cpu, work))
+            if (work >= weight || !napi.TryComplete(cpu, work))
                 again.Add(napi);
-            if (budget <= 0)
+            if (budget <= 0 || (!list.IsEmpty && cpu.Host.Now >= end))
                 break;
         }
         gro.Flush(cpu);

@@ -17,8 +17,27 @@ internal abstract class Qdisc
     /// <summary>Whether packets wait in it.</summary>
     public virtual bool KeepsPackets => false;
 
+    /// <summary>Whether a packet waits here for the time that its sender has given it, so that senders need no timer of their own.</summary>
+    public virtual bool KeepsTime => false;
+
+    /// <summary>Whether packets wait for room in the device.</summary>
+    public virtual bool IsStopped => false;
+
     /// <summary>Takes a packet over: sends it, keeps it, or drops it. False: it was dropped. Linux: __dev_xmit_skb.</summary>
     public abstract bool Transmit(Cpu cpu, SkBuff skb);
+
+    /// <summary>Sends what waits and may go now: the device has room again, or a time has come. No lock is held. Linux: __qdisc_run.</summary>
+    public virtual void Run(Cpu cpu)
+    {
+    }
+
+    /// <summary>Another discipline has taken over: what waits is dropped. Linux: qdisc_reset.</summary>
+    public virtual void Retire(Cpu cpu)
+    {
+    }
+
+    /// <summary>Linux: what tc -s qdisc shows.</summary>
+    public virtual QdiscStatistics Describe(Cpu cpu) => new() { Kind = Kind };
 
     /// <summary>Sends a packet that it is time for: cuts and sums what the device cannot. Linux: sch_direct_xmit, dev_hard_start_xmit.</summary>
     protected void Send(Cpu cpu, SkBuff skb)
@@ -54,27 +73,6 @@ internal sealed class NoQueueQdisc(NetDevice device) : Qdisc(device)
 
     public override bool Transmit(Cpu cpu, SkBuff skb)
     {
-        Send(cpu, skb);
-        return true;
-    }
-}
-
-/// <summary>
-/// First in, first out. The devices here never stop their queue, so what is let in goes on at once; a limit of none lets nothing in.
-/// </summary>
-/// <remarks>Linux: pfifo.</remarks>
-internal sealed class FifoQdisc(NetDevice device, int limit) : Qdisc(device)
-{
-    public override string Kind => "pfifo";
-
-    public override bool Transmit(Cpu cpu, SkBuff skb)
-    {
-        if (limit <= 0)
-        {
-            Device.Statistics.TxDropped++;
-            Drops.Free(cpu, skb, DropReason.QdiscDrop);
-            return false;
-        }
         Send(cpu, skb);
         return true;
     }

@@ -120,7 +120,7 @@ internal sealed class BindBucket(ushort port)
 }
 
 /// <summary>The ports in use. Linux: bhash, bhash2 of inet_hashinfo.</summary>
-internal sealed class BindHash(Sysctls sysctls, Prng random)
+internal sealed class BindHash(Sysctls sysctls, SharedPrng random)
 {
     private const int LockCount = 64;
 

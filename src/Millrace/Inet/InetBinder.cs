@@ -46,7 +46,7 @@ internal sealed class InetBinder(RoutingTable routes, Sysctls sysctls)
 
     // Linux: inet_addr_valid_or_nonlocal.
     private bool IsUsable(InetSock sk, IpAddr address) =>
-        address.IsAny || sysctls.IpNonlocalBind || sk.HasInet(InetFlags.FreeBind) || sk.HasInet(InetFlags.Transparent)
+        address.IsAny || (address.IsV4 ? sysctls.IpNonlocalBind : sysctls.Ip6NonlocalBind) || sk.HasInet(InetFlags.FreeBind) || sk.HasInet(InetFlags.Transparent)
         || routes.IsLocal(address) || address.IsMulticast || routes.IsBroadcast(address);
 
     private Errno BindLocked(Cpu cpu, InetSock sk, in SockAddr address)

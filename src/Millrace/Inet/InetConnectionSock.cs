@@ -38,7 +38,7 @@ internal abstract class InetConnectionSock(Proto proto) : InetSock(proto)
 /// Guarded by its own lock, because children are added by softirqs of other connections.
 /// </summary>
 /// <remarks>Linux: request_sock_queue.</remarks>
-internal sealed class AcceptQueue
+internal class AcceptQueue
 {
     private SpinLock32 _lock;
     private InetConnectionSock? _first, _last;

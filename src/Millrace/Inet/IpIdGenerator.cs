@@ -9,7 +9,7 @@ namespace Millrace.Inet;
 /// by a random step that grows with the time since its last use, so that nobody learns from it how much is sent to others.
 /// </summary>
 /// <remarks>RFC 6864, RFC 7739. Linux: ip_idents_reserve, __ip_select_ident.</remarks>
-internal sealed class IpIdGenerator(SipKey key, Host host, Prng random)
+internal sealed class IpIdGenerator(SipKey key, Host host, SharedPrng random)
 {
     private const int Slots = 2048;
 
@@ -24,10 +24,7 @@ internal sealed class IpIdGenerator(SipKey key, Host host, Prng random)
         int before = Interlocked.Exchange(ref _used[slot], now);
         uint step = 1;
         if (now != before)
-        {
-            lock (random)
-                step += random.Below((uint)(now - before));
-        }
+            step += random.Below((uint)(now - before));
         return (ushort)Interlocked.Add(ref _ids[slot], (int)step);
     }
 }

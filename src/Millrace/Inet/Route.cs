@@ -1,3 +1,4 @@
+using System;
 using Millrace.Devices;
 using Millrace.Sched;
 using Millrace.Wire;
@@ -14,6 +15,18 @@ internal enum RouteType : byte
     Blackhole,
     Unreachable,
     Prohibit,
+}
+
+/// <summary>Metrics that TCP learns for itself, unless the route has locked them. Linux: TCP_METRIC_*.</summary>
+[Flags]
+internal enum LearnedMetrics : byte
+{
+    None = 0,
+    Rtt = 1,
+    Rttvar = 2,
+    Ssthresh = 4,
+    Cwnd = 8,
+    Reordering = 16,
 }
 
 /// <summary>The metrics of a route; 0 is unset. Linux: RTAX_*.</summary>
@@ -37,6 +50,20 @@ internal sealed record RouteMetrics
     public string? CongestionControl { get; init; }
     public bool FastOpenNoCookie { get; init; }
     public bool Ecn { get; init; }
+
+    /// <summary>
+    /// What connections begin with until they have learned better: eight times the round trip, four times its variation, and packets.
+    /// Linux: RTAX_RTT, RTAX_RTTVAR, RTAX_SSTHRESH, RTAX_CWND, RTAX_REORDERING.
+    /// </summary>
+    public Micros Srtt8 { get; init; }
+
+    public Micros Rttvar4 { get; init; }
+    public uint Ssthresh { get; init; }
+    public uint Cwnd { get; init; }
+    public uint Reordering { get; init; }
+
+    /// <summary>Which of them connections do not change. Linux: RTAX_LOCK.</summary>
+    public LearnedMetrics Locked { get; init; }
 }
 
 /// <summary>An entry of the routing table. Linux: fib_info, rt6_info.</summary>
@@ -96,12 +123,13 @@ internal sealed class Route(RoutingTable table, RouteEntry entry, IpAddr destina
     public bool IsPathMtu => pathMtu != 0;
 
     /// <summary>Linux: dst_metric_advmss.</summary>
-    public int AdvertisedMss(int minimum)
+    public int AdvertisedMss(Sysctls sysctls)
     {
+        int minimum = Destination.IsV4 ? sysctls.MinAdvMss : sysctls.MinAdvMss6;
         if (Entry.Metrics.AdvMss != 0)
             return Entry.Metrics.AdvMss;
         int headers = Destination.IsV4 ? Ipv4Header.MinLength : Ipv6Header.Length;
-        int mss = System.Math.Max(Mtu - headers - TcpHeader.MinLength, minimum);
-        return System.Math.Min(mss, 65535 - headers - TcpHeader.MinLength);
+        int mss = Math.Max(Mtu - headers - TcpHeader.MinLength, minimum);
+        return Math.Min(mss, 65535 - headers - TcpHeader.MinLength);
     }
 }

@@ -36,6 +36,9 @@ internal abstract class Host : IDisposable
     /// </summary>
     public abstract void Kick(CpuSet? set, HostWork? work);
 
+    /// <summary>Nothing will ever run on the host again, so that nobody can be waiting.</summary>
+    public virtual bool IsOver => false;
+
     /// <summary>Adds a stack's CPUs to those that the host serves.</summary>
     public abstract void Attach(CpuSet set);
 

@@ -19,6 +19,8 @@ internal sealed class SimulatedHost : Host
 
     public override Micros Now => _world.Now;
 
+    public override bool IsOver => _world.IsOver;
+
     public override DateTimeOffset Epoch => DateTimeOffset.UnixEpoch;
 
     public Micros NextDeadline => _softirqs ? Micros.Zero : _set?.Timers.NextDeadline ?? Micros.Never;

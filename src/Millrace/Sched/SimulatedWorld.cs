@@ -234,6 +234,9 @@ internal sealed partial class SimulatedWorld : IDisposable
         }
     }
 
+    /// <summary>It was disposed of, or has failed.</summary>
+    internal bool IsOver => _aborted;
+
     private void ThrowIfAborted()
     {
         if (_aborted)

@@ -19,6 +19,10 @@ internal static class SysctlTable
 
     public static IReadOnlyList<Sysctl> All { get; } =
     [
+        Number("net.core.dev_weight", static s => s.DevWeight, static (s, v) => s.DevWeight = (int)v, 1),
+        Number("net.core.netdev_budget", static s => s.NetdevBudget, static (s, v) => s.NetdevBudget = (int)v),
+        Number("net.core.netdev_budget_usecs", static s => s.NetdevBudgetUsecs, static (s, v) => s.NetdevBudgetUsecs = (int)v),
+        Number("net.core.netdev_max_backlog", static s => s.NetdevMaxBacklog, static (s, v) => s.NetdevMaxBacklog = (int)v),
         Number("net.core.optmem_max", static s => s.OptmemMax, static (s, v) => s.OptmemMax = (int)v),
         Number("net.core.rmem_default", static s => s.RmemDefault, static (s, v) => s.RmemDefault = (int)v, Sock.MinReceiveBuffer),
         Number("net.core.rmem_max", static s => s.RmemMax, static (s, v) => s.RmemMax = (int)v, Sock.MinReceiveBuffer),
@@ -35,6 +39,7 @@ internal static class SysctlTable
         Number("net.ipv4.icmp_ratemask", static s => s.IcmpRateMask, static (s, v) => s.IcmpRateMask = (int)v, int.MinValue),
         Flag("net.ipv4.ip_autobind_reuse", static s => s.IpAutobindReuse, static (s, v) => s.IpAutobindReuse = v, 1),
         Number("net.ipv4.ip_default_ttl", static s => s.IpDefaultTtl, static (s, v) => s.IpDefaultTtl = (byte)v, 1, Byte),
+        Flag("net.ipv4.ip_early_demux", static s => s.IpEarlyDemux, static (s, v) => s.IpEarlyDemux = v),
         new NumberSysctl("net.ipv4.ip_local_port_range", static s => [s.IpLocalPortRange.Low, s.IpLocalPortRange.High], SetPortRange, 1, 65535),
         new TextSysctl("net.ipv4.ip_local_reserved_ports", static s => s.IpLocalReservedPorts, static (s, v) => s.SetReservedPorts(v)),
         Number("net.ipv4.ip_no_pmtu_disc", static s => s.IpNoPmtuDisc, static (s, v) => s.IpNoPmtuDisc = (int)v, 0, Byte),
@@ -45,6 +50,7 @@ internal static class SysctlTable
         Number("net.ipv4.route.min_pmtu", static s => s.MinPmtu, static (s, v) => s.MinPmtu = (int)v, 68),
 
         Flag("net.ipv4.tcp_abort_on_overflow", static s => s.TcpAbortOnOverflow, static (s, v) => s.TcpAbortOnOverflow = v),
+        Number("net.ipv4.tcp_app_win", static s => s.TcpAppWin, static (s, v) => s.TcpAppWin = (int)v, 0, 31),
         Flag("net.ipv4.tcp_autocorking", static s => s.TcpAutocorking, static (s, v) => s.TcpAutocorking = v, 1),
         new TextSysctl("net.ipv4.tcp_available_congestion_control", static s => s.AvailableCongestionControl(), null),
         Flag("net.ipv4.tcp_backlog_ack_defer", static s => s.TcpBacklogAckDefer, static (s, v) => s.TcpBacklogAckDefer = v, 1),
@@ -55,6 +61,7 @@ internal static class SysctlTable
         Number("net.ipv4.tcp_comp_sack_rtt_percent", static s => s.TcpCompSackRttPercent, static (s, v) => s.TcpCompSackRttPercent = (int)v, 1, 1000),
         new TextSysctl("net.ipv4.tcp_congestion_control", static s => s.TcpCongestionControl, SetCongestionControl),
         Flag("net.ipv4.tcp_dsack", static s => s.TcpDsack, static (s, v) => s.TcpDsack = v),
+        Flag("net.ipv4.tcp_early_demux", static s => s.TcpEarlyDemux, static (s, v) => s.TcpEarlyDemux = v),
         Number("net.ipv4.tcp_early_retrans", static s => s.TcpEarlyRetrans, static (s, v) => s.TcpEarlyRetrans = (int)v, 0, 4),
         Number("net.ipv4.tcp_ecn", static s => s.TcpEcn, static (s, v) => s.TcpEcn = (int)v, 0, 5),
         Flag("net.ipv4.tcp_ecn_fallback", static s => s.TcpEcnFallback, static (s, v) => s.TcpEcnFallback = v, 1),
@@ -89,9 +96,11 @@ internal static class SysctlTable
         Number("net.ipv4.tcp_orphan_retries", static s => s.TcpOrphanRetries, static (s, v) => s.TcpOrphanRetries = (int)v, 0, Byte),
         Number("net.ipv4.tcp_pacing_ca_ratio", static s => s.TcpPacingCaRatio, static (s, v) => s.TcpPacingCaRatio = (int)v, 0, 1000),
         Number("net.ipv4.tcp_pacing_ss_ratio", static s => s.TcpPacingSsRatio, static (s, v) => s.TcpPacingSsRatio = (int)v, 0, 1000),
+        Number("net.ipv4.tcp_pingpong_thresh", static s => s.TcpPingpongThresh, static (s, v) => s.TcpPingpongThresh = (int)v, 1, Byte),
         Number("net.ipv4.tcp_probe_interval", static s => s.TcpProbeInterval, static (s, v) => s.TcpProbeInterval = (int)v, 0, Seconds),
         Number("net.ipv4.tcp_probe_threshold", static s => s.TcpProbeThreshold, static (s, v) => s.TcpProbeThreshold = (int)v),
         Number("net.ipv4.tcp_recovery", static s => s.TcpRecovery, static (s, v) => s.TcpRecovery = (int)v, 0, Byte),
+        Flag("net.ipv4.tcp_reflect_tos", static s => s.TcpReflectTos, static (s, v) => s.TcpReflectTos = v, 1),
         Number("net.ipv4.tcp_reordering", static s => s.TcpReordering, static (s, v) => s.TcpReordering = (int)v, 1, 300),
         Flag("net.ipv4.tcp_retrans_collapse", static s => s.TcpRetransCollapse, static (s, v) => s.TcpRetransCollapse = v),
         Number("net.ipv4.tcp_retries1", static s => s.TcpRetries1, static (s, v) => s.TcpRetries1 = (int)v, 0, Byte),
@@ -120,6 +129,8 @@ internal static class SysctlTable
 
         Number("net.ipv6.auto_flowlabels", static s => s.AutoFlowLabels, static (s, v) => s.AutoFlowLabels = (int)v, 0, 3),
         Flag("net.ipv6.bindv6only", static s => s.BindV6Only, static (s, v) => s.BindV6Only = v),
+        Flag("net.ipv6.ip_nonlocal_bind", static s => s.Ip6NonlocalBind, static (s, v) => s.Ip6NonlocalBind = v),
+        Number("net.ipv6.route.min_adv_mss", static s => s.MinAdvMss6, static (s, v) => s.MinAdvMss6 = (int)v),
         .. Neighbours("net.ipv6.neigh.default", static s => s.Neigh6),
     ];
 

@@ -50,6 +50,19 @@ public sealed class Sysctls
 
     // ---- net.core ----
 
+    /// <summary>net.core.netdev_budget, _budget_usecs, dev_weight: what one softirq of receiving may do, and one device in its turn; packets.</summary>
+    public int NetdevBudget { get => Receiving.Budget; set => Receiving.Budget = value; }
+
+    public int NetdevBudgetUsecs { get => Receiving.BudgetUsecs; set => Receiving.BudgetUsecs = value; }
+
+    public int DevWeight { get => Receiving.Weight; set => Receiving.Weight = value; }
+
+    /// <summary>net.core.netdev_max_backlog: packets that the loopback device may hold for a CPU.</summary>
+    public int NetdevMaxBacklog { get => Receiving.MaxBacklog; set => Receiving.MaxBacklog = value; }
+
+    /// <summary>What the devices' side reads of them.</summary>
+    internal Devices.ReceiveLimits Receiving { get; } = new();
+
     /// <summary>net.core.somaxconn: the longest accept queue that listen may ask for.</summary>
     public int SoMaxConn { get; set; } = 4096;
 
@@ -85,6 +98,17 @@ public sealed class Sysctls
 
     /// <summary>net.ipv4.ip_nonlocal_bind.</summary>
     public bool IpNonlocalBind { get; set; }
+
+    /// <summary>net.ipv4.ip_early_demux, tcp_early_demux: a segment's connection is looked for before its route.</summary>
+    public bool IpEarlyDemux { get; set; } = true;
+
+    public bool TcpEarlyDemux { get; set; } = true;
+
+    /// <summary>net.ipv6.ip_nonlocal_bind.</summary>
+    public bool Ip6NonlocalBind { get; set; }
+
+    /// <summary>net.ipv6.route.min_adv_mss.</summary>
+    public int MinAdvMss6 { get; set; } = 1220;
 
     /// <summary>net.ipv4.ip_no_pmtu_disc.</summary>
     public int IpNoPmtuDisc { get; set; }
@@ -149,6 +173,15 @@ public sealed class Sysctls
     public int TcpTimestamps { get; set; } = 1;
 
     public bool TcpSack { get; set; } = true;
+
+    /// <summary>net.ipv4.tcp_pingpong_thresh: answers of the application after which its answers carry the acknowledgements.</summary>
+    public int TcpPingpongThresh { get; set; } = 1;
+
+    /// <summary>net.ipv4.tcp_reflect_tos: a connection bears the TOS that its SYN came with.</summary>
+    public bool TcpReflectTos { get; set; }
+
+    /// <summary>net.ipv4.tcp_app_win: the window keeps 1/2^n of the buffer for the application; 31 keeps nothing.</summary>
+    public int TcpAppWin { get; set; } = 31;
 
     public bool TcpDsack { get; set; } = true;
 
@@ -336,7 +369,7 @@ public sealed class Sysctls
     }
 
     /// <summary>Draws a key if there is none. Linux: tcp_fastopen_init_key_once.</summary>
-    internal void InitFastOpenKeys(Wire.Prng random)
+    internal void InitFastOpenKeys(Wire.SharedPrng random)
     {
         if (FastOpenKeys is not null)
             return;

@@ -29,9 +29,6 @@ internal enum AckPending : byte
 /// <remarks>RFC 1122 §4.2.3.2, RFC 5681 §4.2. Linux: icsk_ack, tcp_event_data_recv, tcp_incr_quickack.</remarks>
 internal struct DelayedAck
 {
-    /// <summary>Interactive exchanges after which answers carry the acknowledgements. Linux: TCP_PINGPONG_THRESH.</summary>
-    private const byte PingPongThreshold = 1;
-
     public AckPending Pending;
 
     /// <summary>Acknowledgements that go at once before delays begin. Linux: quick.</summary>
@@ -52,9 +49,10 @@ internal struct DelayedAck
     public readonly bool IsScheduled => (Pending & AckPending.Scheduled) != 0;
 
     /// <summary>Linux: inet_csk_in_pingpong_mode.</summary>
-    public readonly bool InPingPong => PingPong >= PingPongThreshold;
+    /// <param name="threshold">Interactive exchanges after which answers carry the acknowledgements: net.ipv4.tcp_pingpong_thresh.</param>
+    public readonly bool InPingPong(int threshold) => PingPong >= threshold;
 
-    public void EnterPingPong() => PingPong = PingPongThreshold;
+    public void EnterPingPong(int threshold) => PingPong = (byte)threshold;
 
     public void ExitPingPong() => PingPong = 0;
 
@@ -66,7 +64,7 @@ internal struct DelayedAck
     }
 
     /// <summary>Whether the next acknowledgement goes at once. Linux: tcp_in_quickack_mode.</summary>
-    public readonly bool InQuickMode(bool routeAsks) => routeAsks || (Quick > 0 && !InPingPong);
+    public readonly bool InQuickMode(bool routeAsks, int threshold) => routeAsks || (Quick > 0 && !InPingPong(threshold));
 
     /// <summary>Linux: tcp_incr_quickack.</summary>
     public void IncreaseQuick(uint rcvWnd, int max)
@@ -176,12 +174,13 @@ internal struct DelayedAck
     /// </summary>
     /// <param name="srtt">Never: unknown.</param>
     /// <param name="limit">The connection's own bound.</param>
-    public readonly Micros Delay(Micros srtt, Micros limit)
+    /// <param name="threshold">See <see cref="InPingPong"/>.</param>
+    public readonly Micros Delay(Micros srtt, Micros limit, int threshold)
     {
         Micros delay = new(Ato);
         if (delay > TcpConstants.DelayedAckMin)
         {
-            Micros most = InPingPong || (Pending & AckPending.Pushed) != 0 ? TcpConstants.DelayedAckMax : Micros.FromMilliseconds(500);
+            Micros most = InPingPong(threshold) || (Pending & AckPending.Pushed) != 0 ? TcpConstants.DelayedAckMax : Micros.FromMilliseconds(500);
             most = Micros.Min(most, Micros.Max(srtt, TcpConstants.DelayedAckMin));
             delay = Micros.Min(delay, most);
         }
@@ -189,9 +188,9 @@ internal struct DelayedAck
     }
 
     /// <summary>The delay is over, and nothing has taken the acknowledgement along. Linux: tcp_delack_timer_handler.</summary>
-    public void OnTimeout(Micros rto)
+    public void OnTimeout(Micros rto, int threshold)
     {
-        if (InPingPong)
+        if (InPingPong(threshold))
         {
             // The answer did not come in time: no interactive exchange after all.
             ExitPingPong();

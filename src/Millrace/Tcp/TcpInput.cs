@@ -30,6 +30,8 @@ internal sealed partial class TcpProto
     // Linux: tcp_v4_early_demux.
     private unsafe SockCommon? EarlyDemux(Cpu cpu, SkBuff skb)
     {
+        if (!Sysctls.IpEarlyDemux || !Sysctls.TcpEarlyDemux)
+            return null;
         cpu.Trace(Tp.tcp_v4_early_demux);
         if (!skb.MayPull(TcpHeader.MinLength, cpu) || !TcpHeader.TryParse(skb.Data, skb.LinearLength, out TcpHeader tcp))
             return null;
@@ -196,7 +198,7 @@ internal sealed partial class TcpProto
         TcpSock listener = request.Listener;
         if (listener.State != TcpState.Listen)
         {
-            DropRequest(cpu, request);
+            DropRequest(cpu, request, Errno.ECANCELED);
             request.Put(cpu);
             return true;
         }
@@ -307,7 +309,7 @@ internal sealed partial class TcpProto
                 }
                 else if (IcmpErrors.EndsRequest(error))
                 {
-                    DropRequest(cpu, request);
+                    DropRequest(cpu, request, Errno.EHOSTUNREACH);
                     cpu.Mib.Inc(Mib.TcpExtListenDrops);
                 }
                 break;

@@ -1,9 +1,11 @@
 using System;
 using System.Threading;
+using Millrace.Devices;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Tcp;
 
@@ -48,24 +50,31 @@ internal sealed partial class TcpProto : ITupleConflict
         return true;
     }
 
-    // May a connection take a TIME_WAIT's place? RFC 6191: if timestamps prove that its segments are newer. Linux: tcp_twsk_unique.
+    // May a connection take a TIME_WAIT's place? RFC 6191: if timestamps prove that its segments are newer. Who has bound the port meant
+    // this one; who is only given a port needs the setting, and some time in between. Linux: tcp_twsk_unique.
     bool ITupleConflict.MayReplace(Cpu cpu, SockCommon existing, SockCommon newcomer)
     {
         if (existing is not TcpTimeWaitSock { TsRecentStamp: > 0 } tw || newcomer is not TcpSock sk)
             return false;
-        int reuse = Sysctls.TcpTwReuse;
-        if (reuse == 2 && !tw.LocalAddr.IsLoopback && !tw.RemoteAddr.IsLoopback)
-            reuse = 0;
-        if (reuse == 0)
+        if (sk.BoundByConnect && !IsReusable(cpu, tw))
             return false;
-        long age = cpu.Now.Milliseconds + 1000 - tw.TsRecentStamp * 1000L;
-        if (age < Sysctls.TcpTwReuseDelay)
-            return false;
-        sk.Snd.Written = tw.SndNxt + 65535 + 2;
+        SeqNumber next = tw.SndNxt + 65535 + 2;
+        sk.Snd.Written = next == default ? new SeqNumber(1) : next;
         sk.TsRecent = tw.TsRecent;
         sk.TsRecentStamp = tw.TsRecentStamp;
         tw.Hold();
         return true;
+    }
+
+    private bool IsReusable(Cpu cpu, TcpTimeWaitSock tw)
+    {
+        bool on = Sysctls.TcpTwReuse switch
+        {
+            0 => false,
+            2 => tw.LocalAddr.IsLoopback || tw.RemoteAddr.IsLoopback || tw.BoundIfIndex == LoopbackDevice.StandardIfIndex,
+            _ => true,
+        };
+        return on && tw.Substate == TcpState.TimeWait && (int)((uint)cpu.Now.Milliseconds - tw.Entered) > Sysctls.TcpTwReuseDelay;
     }
 
     void ITupleConflict.OnReplaced(Cpu cpu, SockCommon existing)

@@ -38,7 +38,7 @@ internal sealed partial class TcpProto
     private bool TryOpenByCookie(Cpu cpu, TcpSock listener, SkBuff skb, in TcpHeader tcp)
     {
         bool may = (tcp.Flags & (TcpFlags.Ack | TcpFlags.Syn | TcpFlags.Rst)) == TcpFlags.Ack && Sysctls.TcpSyncookies != 0
-            && listener.State == TcpState.Listen && listener.AcceptQueue is { LastSynOverflow.Value: > 0 and var last }
+            && listener.State == TcpState.Listen && listener.AcceptQueue is not GatedAcceptQueue and { LastSynOverflow.Value: > 0 and var last }
             && cpu.Now - new Micros(last) <= SynCookies.Validity;
         if (!may)
             return false;

@@ -173,7 +173,7 @@ internal sealed partial class TcpProto
     public bool FindCookie(Cpu cpu, TcpSock sk, out ushort mss)
     {
         FastOpenState state = sk.FastOpen!;
-        state.Cookie = Metrics.FindCookie(sk, out mss);
+        state.Cookie = Metrics.FindCookie(cpu, sk, out mss);
         if (Blackhole.MustPause(cpu))
         {
             state.Cookie = FastOpenCookie.None;

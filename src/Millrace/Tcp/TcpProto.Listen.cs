@@ -18,6 +18,8 @@ internal sealed partial class TcpProto
     public Errno StartListening(Cpu cpu, TcpSock sk)
     {
         cpu.Trace(Tp.inet_csk_listen_start, sk);
+        if (_stopped)
+            return Errno.ENETDOWN;
         sk.AcceptQueue ??= new AcceptQueue();
         sk.AcceptQueue.Reopen();
         sk.AcceptBacklog = 0;
@@ -43,6 +45,8 @@ internal sealed partial class TcpProto
         cpu.Trace(Tp.inet_csk_listen_stop, sk);
         AcceptQueue queue = sk.AcceptQueue!;
         queue.Close(cpu);
+        if (queue is GatedAcceptQueue { Gate: var gate })
+            CloseGate(cpu, gate);
         while (queue.Take(cpu, sk) is TcpSock child)
         {
             cpu.BhDisable();
@@ -78,8 +82,10 @@ internal sealed partial class TcpProto
         IpAddr local = IpHeaders.Destination(skb), remote = IpHeaders.Source(skb);
         if (remote.IsMulticast || !Routes.IsLocal(local))
             return ListenDrop(cpu, DropReason.IpInvalidDest);
-        bool reopens = skb.ReopenIsn != 0, cookies = Sysctls.TcpSyncookies != 0;
-        bool flooded = !reopens && (Sysctls.TcpSyncookies == 2 || queue.Pending > listener.MaxAcceptBacklog);
+        // A cookie is an answer, and would bring a connection that nobody has decided about.
+        int syncookies = queue is not GatedAcceptQueue ? Sysctls.TcpSyncookies : 0;
+        bool reopens = skb.ReopenIsn != 0, cookies = syncookies != 0;
+        bool flooded = !reopens && (syncookies == 2 || queue.Pending > listener.MaxAcceptBacklog);
         if (flooded)
         {
             cpu.Mib.Inc(cookies ? Mib.TcpExtTCPReqQFullDoCookies : Mib.TcpExtTCPReqQFullDrop);
@@ -105,7 +111,7 @@ internal sealed partial class TcpProto
                 return AnswerWithCookie(cpu, listener, request);
             // Without cookies the last quarter of the queue is kept free. Linux: tcp_conn_request.
             int most = Sysctls.TcpMaxSynBacklog;
-            if (!reopens && !cookies && most - queue.Pending < most >> 2)
+            if (!reopens && !cookies && most - queue.Pending < most >> 2 && !Metrics.IsProven(cpu, local, remote, request.Route))
             {
                 DiscardRequest(cpu, request);
                 return ListenDrop(cpu, DropReason.TcpListenOverflow);
@@ -115,13 +121,18 @@ internal sealed partial class TcpProto
                 ? new SeqNumber(skb.ReopenIsn)
                 : Sequences.InitialSequence(local, request.LocalPort, remote, request.RemotePort);
             ChooseWindow(listener, request);
+            if (queue is GatedAcceptQueue { Gate: var gate })
+            {
+                Park(cpu, listener, request, gate);
+                return DropReason.None;
+            }
             TcpSock? child = TryFastOpen(cpu, request, skb, tcp, TcpOptions.Parse(tcp.Options), out FastOpenCookie cookie);
             if (child is not null)
             {
                 AddFastOpenChild(cpu, request, child, cookie);
                 return DropReason.None;
             }
-            if (!HashRequest(cpu, listener, request))
+            if (!HashRequest(cpu, listener, request, TcpRequestSock.Timeout))
                 return DropReason.None;
             Replies.SendSynAck(cpu, request, cookie);
             request.Put(cpu);
@@ -201,7 +212,7 @@ internal sealed partial class TcpProto
     }
 
     // The request goes into the table, with its timer; a SYN that was sent twice finds the first. Linux: inet_csk_reqsk_queue_hash_add.
-    private bool HashRequest(Cpu cpu, TcpSock listener, TcpRequestSock request)
+    private bool HashRequest(Cpu cpu, TcpSock listener, TcpRequestSock request, Micros wait)
     {
         cpu.Trace(Tp.inet_csk_reqsk_queue_hash_add, request);
         // One reference is the table's and timer's life, one this call's.
@@ -213,17 +224,24 @@ internal sealed partial class TcpProto
             return false;
         }
         cpu.Trace(Tp.inet_ehash_insert, request);
-        request.Arm(cpu, Timers, cpu.Now + TcpRequestSock.Timeout);
-        cpu.Trace(Tp.timer_start, request, 0, TcpRequestSock.Timeout.Value);
+        request.Arm(cpu, Timers, cpu.Now + wait);
+        cpu.Trace(Tp.timer_start, request, 0, wait.Value);
         listener.AcceptQueue!.AddPending();
         return true;
     }
 
     /// <summary>Takes a request out of the table. True for the one caller who did. Linux: inet_csk_reqsk_queue_drop.</summary>
-    private bool DropRequest(Cpu cpu, TcpRequestSock request)
+    /// <param name="why">What whoever waits for the connection is told.</param>
+    private bool DropRequest(Cpu cpu, TcpRequestSock request, Errno why)
     {
+        request.Pending?.TryDecide();
         if (!Established.Remove(cpu, request))
             return false;
+        if (request.Pending is { } pending)
+        {
+            pending.Gate.Remove(cpu, pending);
+            pending.OnGone(cpu, why);
+        }
         EndRequest(cpu, request);
         return true;
     }
@@ -240,9 +258,12 @@ internal sealed partial class TcpProto
     public void OnRequestTimer(Cpu cpu, TcpRequestSock request)
     {
         TcpSock listener = request.Listener;
-        if (listener.State != TcpState.Listen)
+        // Another CPU may have ended it, and one more have armed its timer before it knew.
+        if (request.HashEntry < 0)
+            return;
+        if (listener.State != TcpState.Listen || request.Pending is { IsParked: true })
         {
-            DropRequest(cpu, request);
+            DropRequest(cpu, request, Errno.ETIMEDOUT);
             return;
         }
         AcceptQueue queue = listener.AcceptQueue!;
@@ -254,7 +275,7 @@ internal sealed partial class TcpProto
         cpu.Mib.Inc(Mib.TcpExtTCPTimeouts);
         if (expire)
         {
-            DropRequest(cpu, request);
+            DropRequest(cpu, request, Errno.ETIMEDOUT);
             return;
         }
         if (resend)
@@ -341,6 +362,12 @@ internal sealed partial class TcpProto
         bool badEcho = sawTimestamp && options.TsEcr != 0 && !IsEchoOfSynAck(cpu, request, options.TsEcr);
         TcpFlags flags = tcp.Flags & (TcpFlags.Rst | TcpFlags.Syn | TcpFlags.Ack);
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
+        if (request.Pending is { IsParked: true })
+        {
+            // The peer has seen no answer: it can only ask again, or give up.
+            reset = (flags & TcpFlags.Rst) != 0 && !old && IsInWindow(seq, end, request.RcvNxt, request.RcvNxt + Math.Min(request.RcvWnd, 65535));
+            return RequestVerdict.Drop;
+        }
         if (seq == request.RcvIsn && flags == TcpFlags.Syn && !old)
         {
             // The SYN again: so goes the SYN-ACK.
@@ -428,7 +455,7 @@ internal sealed partial class TcpProto
     {
         if ((flags & TcpFlags.Rst) == 0)
             Replies.SendReset(cpu, request.Listener, skb);
-        if (!DropRequest(cpu, request))
+        if (!DropRequest(cpu, request, Errno.ECONNRESET))
             return RequestVerdict.Stolen;
         cpu.Mib.Inc(Mib.TcpExtEmbryonicRsts);
         return RequestVerdict.Drop;
@@ -467,7 +494,7 @@ internal sealed partial class TcpProto
         cpu.Trace(Tp.inet_csk_complete_hashdance, made);
         request.Hold();
         EndRequest(cpu, request);
-        bool queued = listener.AcceptQueue!.TryAdd(cpu, listener, made);
+        bool queued = TryTakeForPending(cpu, request, made) || listener.AcceptQueue!.TryAdd(cpu, listener, made);
         request.Put(cpu);
         if (queued)
         {
@@ -479,6 +506,15 @@ internal sealed partial class TcpProto
         made.Lock.Unlock(cpu);
         made.Put(cpu);
         return RequestVerdict.Drop;
+    }
+
+    // Somebody may wait for the connection of this very request.
+    private static bool TryTakeForPending(Cpu cpu, TcpRequestSock request, TcpSock made)
+    {
+        if (request.Pending is not { } pending)
+            return false;
+        pending.Gate.Remove(cpu, pending);
+        return pending.TryTake(cpu, made);
     }
 
     private void Discard(Cpu cpu, TcpSock made)
@@ -506,6 +542,8 @@ internal sealed partial class TcpProto
         sk.BoundIfIndex = request.BoundIfIndex;
         sk.OpenedFrom = (skb.IfIndex, IpHeaders.Ttl(skb), IpHeaders.DsField(skb));
         sk.AfOps = request.AfOps;
+        if (Sysctls.TcpReflectTos)
+            (sk.Tos, sk.TrafficClass) = sk.RemoteAddr.IsV4 ? (TosOf(request), sk.TrafficClass) : (sk.Tos, TosOf(request));
         ResetConnection(sk);
         sk.StoreState(cpu, TcpState.Listen, TcpState.SynRecv);
         cpu.Mib.Inc(Mib.TcpPassiveOpens);
@@ -513,6 +551,13 @@ internal sealed partial class TcpProto
         // One reference is the connection's own, one the caller's.
         sk.Publish(2);
         return sk;
+    }
+
+    /// <summary>What a SYN-ACK, and the connection that it opens, bear. Linux: tcp_reflect_tos.</summary>
+    public byte TosOf(TcpRequestSock request)
+    {
+        byte own = request.AfOps.IsV6 ? request.Listener.TrafficClass : request.Listener.Tos;
+        return Sysctls.TcpReflectTos ? (byte)((request.SynTos & ~3) | (own & 3)) : own;
     }
 
     // ---- Accept ----

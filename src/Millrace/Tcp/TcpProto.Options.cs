@@ -229,7 +229,7 @@ internal sealed partial class TcpProto
                 number = sk.Rcv.WndClamp;
                 break;
             case TcpOption.QuickAck:
-                number = Flag(!sk.Ack.InPingPong);
+                number = Flag(!sk.Ack.InPingPong(sk.Tcp.Sysctls.TcpPingpongThresh));
                 break;
             case TcpOption.ThinLinearTimeouts:
                 number = Flag(rare is { ThinLinearTimeouts: true });
@@ -361,7 +361,7 @@ internal sealed partial class TcpProto
     {
         if (value == 0)
         {
-            sk.Ack.EnterPingPong();
+            sk.Ack.EnterPingPong(sk.Tcp.Sysctls.TcpPingpongThresh);
             return;
         }
         sk.Ack.ExitPingPong();
@@ -370,7 +370,7 @@ internal sealed partial class TcpProto
             sk.Ack.Pending |= AckPending.Pushed;
             CleanUp(cpu, sk, 1);
             if ((value & 1) == 0)
-                sk.Ack.EnterPingPong();
+                sk.Ack.EnterPingPong(sk.Tcp.Sysctls.TcpPingpongThresh);
         }
     }
 

@@ -278,7 +278,7 @@ internal sealed partial class TcpProto
         if (sk.Ack.IsScheduled)
         {
             AckPending pending = sk.Ack.Pending;
-            bool pushed = (pending & AckPending.Pushed2) != 0 || ((pending & AckPending.Pushed) != 0 && !sk.Ack.InPingPong);
+            bool pushed = (pending & AckPending.Pushed2) != 0 || ((pending & AckPending.Pushed) != 0 && !sk.Ack.InPingPong(sk.Tcp.Sysctls.TcpPingpongThresh));
             ack = sk.Rcv.Nxt - sk.Rcv.Wup > sk.Ack.RcvMss || (copied > 0 && pushed && sk.ReceiveAllocated == 0);
         }
         if (copied > 0 && !ack && (sk.Shutdown & ShutdownMask.Receive) == 0)

@@ -44,6 +44,7 @@ internal sealed partial class TcpProto
             RcvWnd = sk.Rcv.Remaining,
             RcvWndScale = sk.Rcv.WndScale,
             TsRecent = sk.TsRecent,
+            Entered = (uint)cpu.Now.Milliseconds,
             TsRecentStamp = sk.HasTimestamps ? sk.TsRecentStamp : 0,
             TsOffset = sk.TsOffset,
             Tos = sk.LastTos,
@@ -164,7 +165,10 @@ internal sealed partial class TcpProto
         tw.Substate = TcpState.TimeWait;
         tw.RcvNxt = end;
         if (sawTimestamp)
+        {
             NoteTimestamp(cpu, tw, options);
+            tw.Entered = (uint)cpu.Now.Milliseconds;
+        }
         TimeWaits.Move(cpu, tw, cpu.Now + TcpConstants.TimeWaitLength);
         return TimeWaitVerdict.Ack;
     }

@@ -35,7 +35,7 @@ internal sealed record TcpCollaborators
 
     public required AfOps Ipv6 { get; init; }
 
-    public required Prng Random { get; init; }
+    public required SharedPrng Random { get; init; }
 
     public required ReceiveStamps Stamps { get; init; }
 }
@@ -48,8 +48,9 @@ internal sealed record TcpCollaborators
 internal sealed partial class TcpProto : Proto
 {
     private readonly TcpCollaborators _with;
-    private readonly Prng _random;
+    private readonly SharedPrng _random;
     private int _orphans;
+    private volatile bool _stopped;
 
     public TcpProto(TcpCollaborators with)
     {
@@ -200,6 +201,8 @@ internal sealed partial class TcpProto : Proto
         var sk = (TcpSock)sock;
         IpAddr remote = address.Address;
         cpu.Trace(remote.IsV4 ? Tp.tcp_v4_connect : Tp.tcp_v6_connect, sk);
+        if (_stopped)
+            return Errno.ENETDOWN;
         // Connecting to the wildcard means this host.
         if (remote.IsAny)
             remote = remote.IsV4 ? IpAddr.Loopback4 : sk.LocalAddr.IsV4 && !sk.LocalAddr.IsAny ? IpAddr.Loopback4 : IpAddr.Loopback6;
@@ -338,6 +341,8 @@ internal sealed partial class TcpProto : Proto
         {
             sk.SetState(cpu, TcpState.Close);
             StopListening(cpu, sk);
+            sk.Error = error;
+            sk.ErrorReport(cpu);
         }
         else if (sk.State != TcpState.Close)
         {
@@ -578,33 +583,64 @@ internal sealed partial class TcpProto : Proto
     public void AbortConnections(CpuSet cpus, IReadOnlyList<IpAddr> local, Errno error)
     {
         TaskContext context = cpus.Enter();
+        AbortConnections(ref context, local, error);
+        cpus.Leave(ref context);
+    }
+
+    private void AbortConnections(ref TaskContext context, IReadOnlyList<IpAddr>? local, Errno error)
+    {
         var found = new ConnectionsFrom(local);
         Established.ForEach(context.Cpu, ref found);
         foreach (TcpSock sk in found.Held)
         {
+            // One error is one caller's; the others shall not take it for the end of the stream.
+            if (local is null)
+                sk.Socket?.Abandon();
             Abort(ref context, sk, error);
             sk.Put(context.Cpu);
         }
-        cpus.Leave(ref context);
     }
 
-    private readonly struct ConnectionsFrom(IReadOnlyList<IpAddr> local) : ISockVisitor
+    private readonly struct ConnectionsFrom(IReadOnlyList<IpAddr>? local) : ISockVisitor
     {
         public List<TcpSock> Held { get; } = [];
 
         public void Visit(Cpu cpu, SockCommon sock)
         {
-            if (sock is not TcpSock sk)
+            if (sock is not TcpSock sk || !(local is null || Contains(local, sk.LocalAddr)))
                 return;
-            foreach (IpAddr address in local)
-            {
-                if (address != sk.LocalAddr)
-                    continue;
-                sk.Hold();
-                Held.Add(sk);
-                return;
-            }
+            sk.Hold();
+            Held.Add(sk);
         }
+
+        private static bool Contains(IReadOnlyList<IpAddr> local, IpAddr address)
+        {
+            foreach (IpAddr each in local)
+            {
+                if (each == address)
+                    return true;
+            }
+            return false;
+        }
+    }
+
+    /// <summary>
+    /// The stack ends: nothing is opened any more; listeners and connections are, with a RST, and whoever waits for them is told so.
+    /// </summary>
+    public void Stop(CpuSet cpus, Errno error)
+    {
+        _stopped = true;
+        TaskContext context = cpus.Enter();
+        foreach (InetConnectionSock listener in Listeners.Snapshot())
+        {
+            if (!listener.TryHold())
+                continue;
+            listener.Socket?.Abandon();
+            Abort(ref context, listener, error);
+            listener.Put(context.Cpu);
+        }
+        AbortConnections(ref context, local: null, error);
+        cpus.Leave(ref context);
     }
 
     // ---- Limits of the stack ----

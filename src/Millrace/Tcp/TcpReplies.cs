@@ -66,6 +66,22 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
             tcp.Signer.Compute(cpu, key, source, destination, segment, new Span<byte>(digest, Md5Signer.DigestLength));
     }
 
+    /// <summary>Refuses a SYN that was kept. RFC 9293 §3.10.7.1.</summary>
+    public void SendReset(Cpu cpu, TcpRequestSock request)
+    {
+        Md5Key? key = request.Listener.Md5Keys?.Find(request.RemoteAddr);
+        var options = new OutgoingOptions { HasMd5 = key is not null };
+        SkBuff reply = cpu.AllocSkb(SkBuff.TransmitHeadroom);
+        int headerLength = TcpHeader.MinLength + options.Size;
+        byte* p = reply.Put(headerLength);
+        TcpHeader.Write(p, request.LocalPort, request.RemotePort, default, request.RcvIsn + 1, headerLength, TcpFlags.Rst | TcpFlags.Ack, 0);
+        Sign(cpu, key, request.LocalAddr, request.RemoteAddr, reply, options.Write(p + TcpHeader.MinLength));
+        cpu.Mib.Inc(Mib.TcpOutSegs);
+        cpu.Mib.Inc(Mib.TcpOutRsts);
+        cpu.Trace(Tp.tcp_send_reset);
+        Send(cpu, reply, new ReplyFlow(request.LocalAddr, request.RemoteAddr) { IfIndex = request.BoundIfIndex, Route = request.Route });
+    }
+
     /// <summary>An ACK that a mini-sock or a request sock sends. Linux: tcp_v4_send_ack.</summary>
     public void SendAck(Cpu cpu, in AckReply ack)
     {
@@ -129,7 +145,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
         TcpSock listener = request.Listener;
         Send(cpu, reply, new ReplyFlow(request.LocalAddr, request.RemoteAddr)
         {
-            Tos = (byte)((request.AfOps.IsV6 ? listener.TrafficClass : listener.Tos) | (listener.AlgorithmNeedsEcn ? (int)Ecn.Ect0 : 0)),
+            Tos = (byte)(tcp.TosOf(request) | (listener.AlgorithmNeedsEcn ? (int)Ecn.Ect0 : 0)),
             Ttl = request.AfOps.IsV6 ? listener.HopLimit : listener.Ttl,
             Mark = listener.Mark,
             IfIndex = request.BoundIfIndex,
@@ -149,7 +165,7 @@ internal sealed unsafe class TcpReplies(TcpProto tcp)
     /// <summary>What a SYN-ACK says of the segments that we take.</summary>
     public ushort AdvertisedMss(TcpRequestSock request)
     {
-        int mss = request.Route?.AdvertisedMss(tcp.Sysctls.MinAdvMss) ?? TcpConstants.DefaultMss;
+        int mss = request.Route?.AdvertisedMss(tcp.Sysctls) ?? TcpConstants.DefaultMss;
         ushort user = request.Listener.UserMss;
         return (ushort)(user != 0 && user < mss ? user : mss);
     }

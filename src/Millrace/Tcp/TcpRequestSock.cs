@@ -59,7 +59,22 @@ internal sealed class TcpRequestSock : SockCommon
     /// <summary>The handshake's ACK has come and was ignored: DEFER_ACCEPT, or a full queue. Linux: acked.</summary>
     public bool Acked;
 
-    public byte[]? SavedSyn;
+    private RareState? _rare;
+
+    /// <summary>Not null: its user decides whether the SYN is answered.</summary>
+    public PendingAccept? Pending
+    {
+        get => _rare?.Pending;
+        set => (_rare ??= new RareState()).Pending = value;
+    }
+
+    /// <summary>TCP_SAVE_SYN.</summary>
+    public byte[]? SavedSyn
+    {
+        get => _rare?.SavedSyn;
+        set => (_rare ??= new RareState()).SavedSyn = value;
+    }
+
     public Route? Route;
 
     public AfOps AfOps => Listener.Tcp.AfOpsOf(RemoteAddr);
@@ -87,6 +102,13 @@ internal sealed class TcpRequestSock : SockCommon
     {
         Listener.Put(cpu);
         Route = null;
-        SavedSyn = null;
+        _rare = null;
+    }
+
+    /// <summary>What few requests have.</summary>
+    private sealed class RareState
+    {
+        public PendingAccept? Pending;
+        public byte[]? SavedSyn;
     }
 }

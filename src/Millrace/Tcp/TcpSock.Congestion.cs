@@ -142,7 +142,8 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>Linux: tcp_init_cwnd.</summary>
-    public uint InitialCwnd => Route is { Metrics.InitCwnd: > 0 and var cwnd } ? (uint)cwnd : TcpConstants.InitialCwnd;
+    public uint InitialCwnd =>
+        Math.Min(Route is { Metrics.InitCwnd: > 0 and var cwnd } ? (uint)cwnd : TcpConstants.InitialCwnd, Cc.Clamp);
 
     // After an idle time the window starts again.
     private void RestartAfterIdle(Cpu cpu)

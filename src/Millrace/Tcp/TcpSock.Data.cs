@@ -205,7 +205,7 @@ internal sealed partial class TcpSock
         {
             case TcpState.SynRecv or TcpState.Established:
                 SetState(cpu, TcpState.CloseWait);
-                Ack.EnterPingPong();
+                Ack.EnterPingPong(Tcp.Sysctls.TcpPingpongThresh);
                 break;
             case TcpState.FinWait1:
                 // Simultaneous close.

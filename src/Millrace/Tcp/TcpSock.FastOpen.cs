@@ -213,7 +213,8 @@ internal sealed partial class TcpSock
         FastOpenCookie cookie = hasOption
             ? new FastOpenCookie(options.FastOpenCookie.ToArray(), options.FastOpenIsExperimental)
             : FastOpenCookie.None;
-        Tcp.Metrics.LearnCookie(this, mss, cookie, tryExperimental);
+        bool synLost = !cookie.HasCookie && data is not null && Stats.TotalRetransmits > 0;
+        Tcp.Metrics.LearnCookie(cpu, this, mss, cookie, synLost, tryExperimental);
         if (data is not null)
         {
             state.Failure = Stats.TotalRetransmits > 0 ? FastOpenFailure.SynRetransmitted : FastOpenFailure.DataNotAcked;

@@ -70,7 +70,7 @@ internal sealed partial class TcpSock
         SyncMss(route.Mtu);
         if (Rcv.WndClamp == 0)
             Rcv.WndClamp = route.Metrics.Window;
-        AdvMss = (ushort)ClampToUserMss(route.AdvertisedMss(sysctls.MinAdvMss));
+        AdvMss = (ushort)ClampToUserMss(route.AdvertisedMss(sysctls));
         InitRcvMss();
         if (Has(SockFlags.RcvBufLocked) && (Rcv.WndClamp > FullReceiveSpace || Rcv.WndClamp == 0))
             Rcv.WndClamp = FullReceiveSpace;
@@ -132,7 +132,7 @@ internal sealed partial class TcpSock
     {
         if (Route is { } route)
         {
-            int mss = ClampToUserMss(route.AdvertisedMss(Tcp.Sysctls.MinAdvMss));
+            int mss = ClampToUserMss(route.AdvertisedMss(Tcp.Sysctls));
             if (mss < AdvMss)
                 AdvMss = (ushort)mss;
         }
@@ -180,7 +180,7 @@ internal sealed partial class TcpSock
         if (CheckRoute(Tcp.Routes) is { } route)
         {
             SyncMss(route.Mtu);
-            AdvMss = (ushort)ClampToUserMss(route.AdvertisedMss(Tcp.Sysctls.MinAdvMss));
+            AdvMss = (ushort)ClampToUserMss(route.AdvertisedMss(Tcp.Sysctls));
         }
         InitRcvMss();
         if (request.Timeouts > 0)

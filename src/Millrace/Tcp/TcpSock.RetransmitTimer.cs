@@ -209,11 +209,21 @@ internal sealed partial class TcpSock
     }
 
     /// <summary>
-    /// The handshake gave no sample. If its SYN was repeated, the first timeouts are careful. RFC 6298 §5.7. Linux: tcp_init_metrics.
+    /// The first timeout, if earlier connections had a longer round trip than the handshake, whose segments are small. And if the
+    /// handshake gave no sample, because its SYN was repeated, the first timeouts are careful: RFC 6298 §5.7. Linux: tcp_init_metrics.
     /// </summary>
-    public void ResetRttAfterLostSyn()
+    /// <param name="srtt8">Eight times the round trip that earlier connections have seen; 0 if unknown.</param>
+    public void StartRtoFrom(uint srtt8)
     {
-        Rtt.Rttvar4 = Rtt.Mdev4 = Rtt.MdevMax4 = (uint)Micros.FromSeconds(3).Value;
-        Rto = Micros.FromSeconds(3);
+        if (srtt8 > Rtt.Srtt8)
+        {
+            var known = new Micros(srtt8 >> 3);
+            Rto = known + Micros.Max(known * 2, RtoMin);
+        }
+        else if (!Rtt.HasSample)
+        {
+            Rtt.Rttvar4 = Rtt.Mdev4 = Rtt.MdevMax4 = (uint)Micros.FromSeconds(3).Value;
+            Rto = Micros.FromSeconds(3);
+        }
     }
 }

@@ -21,7 +21,7 @@ internal sealed partial class TcpSock
         cpu.Trace(Tp.__tcp_ack_snd_check, this, Ack.Quick, Ack.PingPong);
         bool moreThanOneSegment = Rcv.Nxt - Rcv.Wup > Ack.RcvMss
             && (Rcv.Nxt - Rcv.Copied < ReceiveLowWater || ChooseWindow() >= Rcv.Wnd);
-        if (moreThanOneSegment || Ack.InQuickMode(Route?.Metrics.QuickAck == true) || (Ack.Pending & AckPending.Now) != 0)
+        if (moreThanOneSegment || Ack.InQuickMode(Route?.Metrics.QuickAck == true, Tcp.Sysctls.TcpPingpongThresh) || (Ack.Pending & AckPending.Now) != 0)
         {
             // The owner of the socket works off a backlog: one ACK at the end will do.
             if (Lock.IsOwned && Tcp.Sysctls.TcpBacklogAckDefer)
@@ -60,7 +60,7 @@ internal sealed partial class TcpSock
     {
         cpu.Trace(Tp.tcp_send_delayed_ack, this, Ack.Ato);
         Micros limit = Rare is { DelayedAckMax.Value: > 0 } rare ? rare.DelayedAckMax : TcpConstants.DelayedAckMax;
-        Micros delay = Ack.Delay(Rtt.HasSample ? Rtt.Srtt : Micros.Never, limit);
+        Micros delay = Ack.Delay(Rtt.HasSample ? Rtt.Srtt : Micros.Never, limit, Tcp.Sysctls.TcpPingpongThresh);
         // No delay is known before the first data: the next tick.
         Micros deadline = cpu.Now + Micros.Max(delay, TcpConstants.Jiffy);
         if ((Ack.Pending & AckPending.Timer) != 0)

@@ -137,7 +137,7 @@ internal sealed partial class TcpSock
             StateChange(cpu);
         if (resend)
             return Verdict.GoOn;
-        if (WritePending > 0 || DeferAccept != 0 || Ack.InPingPong)
+        if (WritePending > 0 || DeferAccept != 0 || Ack.InPingPong(Tcp.Sysctls.TcpPingpongThresh))
         {
             // The first data will carry the ACK.
             Ack.Pending |= AckPending.Scheduled | AckPending.Timer;
@@ -188,11 +188,11 @@ internal sealed partial class TcpSock
         RefreshTime(cpu);
         RcvSpace.Time = Time;
         RcvSpace.Seq = Rcv.Copied;
-        int most = FullReceiveSpace;
+        int most = FullReceiveSpace, appWin = Tcp.Sysctls.TcpAppWin;
         if (Rcv.WndClamp >= most)
-            Rcv.WndClamp = Math.Max(most, 4 * AdvMss);
+            Rcv.WndClamp = Math.Max(appWin == 0 ? most : most - (most >> appWin), 4 * AdvMss);
         // One segment more than was offered always fits.
-        if (Rcv.WndClamp > 2 * AdvMss && Rcv.WndClamp + AdvMss > most)
+        if (appWin != 0 && Rcv.WndClamp > 2 * AdvMss && Rcv.WndClamp + AdvMss > most)
             Rcv.WndClamp = Math.Max(2 * AdvMss, most - AdvMss);
         Rcv.Ssthresh = Math.Min(Rcv.Ssthresh, Rcv.WndClamp);
         Cc.Stamp = cpu.Now;

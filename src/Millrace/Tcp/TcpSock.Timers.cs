@@ -173,7 +173,7 @@ internal sealed partial class TcpSock
         Ack.Pending &= ~AckPending.Timer;
         if (!Ack.IsScheduled)
             return;
-        Ack.OnTimeout(Rto);
+        Ack.OnTimeout(Rto, Tcp.Sysctls.TcpPingpongThresh);
         SendAck(cpu);
         cpu.Mib.Inc(Mib.TcpExtDelayedACKs);
     }

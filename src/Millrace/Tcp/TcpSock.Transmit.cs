@@ -220,8 +220,13 @@ internal sealed partial class TcpSock
     /// <summary>Whether segments are spread by the stack's own timer. Linux: SK_PACING_NEEDED.</summary>
     public bool IsPaced;
 
-    /// <summary>Whether the queueing discipline holds segments until their time. Linux: SK_PACING_FQ.</summary>
-    private bool _isPacedBelow;
+    /// <summary>
+    /// Whether the queueing discipline has held segments until their time, and whether anybody else has asked for that. Linux:
+    /// SK_PACING_FQ, SK_PACING_NEEDED.
+    /// </summary>
+    private bool _isPacedBelow, _isPacingRequested;
+
+    internal bool IsPacedBelow => _isPacedBelow;
 
     internal override void OnPacedBelow() => IsPaced = _isPacedBelow = true;
 
@@ -232,10 +237,20 @@ internal sealed partial class TcpSock
     internal int SmallQueueQueued;
     internal TcpSock? NextSmallQueue;
 
-    public override void OnPacingRequested() => IsPaced = true;
+    public override void OnPacingRequested() => IsPaced = _isPacingRequested = true;
+
+    // Deviates: Linux goes on as if fq were still there, and then nobody spreads the segments of who had asked for it.
+    private void NoticeDiscipline()
+    {
+        if (!_isPacedBelow || Route is not { Device.Qdisc.KeepsTime: false })
+            return;
+        _isPacedBelow = false;
+        IsPaced = _isPacingRequested;
+    }
 
     private bool MustPace(Cpu cpu)
     {
+        NoticeDiscipline();
         if (!IsPaced || _isPacedBelow || Pace.Next <= Time)
             return false;
         PacingDeadline = Pace.Next;

@@ -289,7 +289,8 @@ internal sealed partial class TcpSock : InetConnectionSock
         Priority = listener.Priority;
         MaxPacingRate = listener.MaxPacingRate;
         PacingRate = listener.MaxPacingRate;
-        IsPaced = listener.IsPaced;
+        if (listener._isPacingRequested)
+            OnPacingRequested();
         InetFlags = listener.InetFlags;
         Tos = listener.Tos;
         TrafficClass = listener.TrafficClass;

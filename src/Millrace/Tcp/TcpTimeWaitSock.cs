@@ -16,6 +16,9 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
 
     /// <summary>Seconds of the host's clock; 0 if the connection had no timestamps.</summary>
     public int TsRecentStamp;
+
+    /// <summary>When the connection was over, by the peer's FIN if that came last; milliseconds, modulo 2^32. Linux: tw_entry_stamp.</summary>
+    public uint Entered;
     public Micros LastOutOfWindowAck = Micros.Never;
 
     /// <summary>The port, as the mini-sock counts there. Linux: tw_tb.</summary>

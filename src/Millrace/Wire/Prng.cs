@@ -5,7 +5,7 @@ namespace Millrace.Wire;
 
 /// <summary>
 /// The stack's own pseudo-random generator (xoshiro256**, seeded by SplitMix64): the same seed gives the same run on every
-/// platform and .NET version. Not for secrets: keys come from <see cref="SecretSource"/>.
+/// platform and .NET version. For one thread at a time; see <see cref="SharedPrng"/>. Not for secrets: keys come from <see cref="SecretSource"/>.
 /// </summary>
 internal sealed class Prng
 {
@@ -51,9 +51,14 @@ internal sealed class Prng
             b = (byte)(NextUInt64() >> 56);
     }
 
-    private static ulong SplitMix(ref ulong state)
+    /// <summary>The step between states of SplitMix64.</summary>
+    internal const ulong GoldenRatio = 0x9e37_79b9_7f4a_7c15;
+
+    private static ulong SplitMix(ref ulong state) => Mix(state += GoldenRatio);
+
+    /// <summary>SplitMix64's output for a state: one to one.</summary>
+    internal static ulong Mix(ulong z)
     {
-        ulong z = state += 0x9e37_79b9_7f4a_7c15;
         z = (z ^ (z >> 30)) * 0xbf58_476d_1ce4_e5b9;
         z = (z ^ (z >> 27)) * 0x94d0_49bb_1331_11eb;
         return z ^ (z >> 31);

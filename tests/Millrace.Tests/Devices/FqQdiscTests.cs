@@ -16,7 +16,7 @@ public sealed class FqQdiscTests : IDisposable
     {
         _stack = new NetStack(new NetStackOptions { Seed = 1, Cpus = 1 }, _host, ownsHost: true, buffers: null);
         _stack.Devices.Add(_device);
-        _device.Qdisc = new FqQdisc(_device, limit: 2);
+        _device.Qdisc = new FqQdisc(_device, FqLimits.Default(_device) with { Limit = 3 });
     }
 
     public void Dispose() => _stack.Dispose();
@@ -28,6 +28,7 @@ public sealed class FqQdiscTests : IDisposable
         SkBuff skb = cpu.AllocSkb();
         skb.Mark = mark;
         skb.Time = time;
+        skb.Owner = new Sender();
         bool taken = _device.Qdisc.Transmit(cpu, skb);
         cpu.BhEnable();
         _stack.Cpus.Release(cpu);
@@ -58,10 +59,15 @@ public sealed class FqQdiscTests : IDisposable
     {
         Send(1, time: 1000);
         Send(2, time: 1000);
-        Assert.False(Send(3, time: 1000));
+        Send(3, time: 1000);
+        Assert.False(Send(4, time: 0));
         Assert.Equal(1, _device.Statistics.TxDropped);
         _host.AdvanceTo(new Micros(1000));
-        Assert.Equal(2, _device.Sent.Count);
+        Assert.Equal(3, _device.Sent.Count);
+    }
+
+    private sealed class Sender : BufferOwner
+    {
     }
 
     private sealed class Recorder() : NetDevice("rec0", 1500)
@@ -71,6 +77,7 @@ public sealed class FqQdiscTests : IDisposable
         public override void StartXmit(Cpu cpu, SkBuff skb)
         {
             Sent.Add((skb.Mark, cpu.Now.Value));
+            skb.Owner = null;
             cpu.FreeSkb(skb);
         }
     }

@@ -21,23 +21,23 @@ public sealed class DelayedAckTests
     {
         var ack = new DelayedAck { Ato = atoMs * 1000 };
         if (interactive)
-            ack.EnterPingPong();
+            ack.EnterPingPong(1);
         Micros srtt = srttMs is { } ms ? Ms(ms) : Micros.Never;
-        Assert.Equal(Ms(delayMs), ack.Delay(srtt, NoBound));
-        Assert.Equal(Ms(10), ack.Delay(srtt, Ms(10)));
+        Assert.Equal(Ms(delayMs), ack.Delay(srtt, NoBound, 1));
+        Assert.Equal(Ms(10), ack.Delay(srtt, Ms(10), 1));
     }
 
     [Fact]
     public void A_delay_that_was_in_vain_ends_the_interactive_exchange_and_then_doubles()
     {
         var ack = new DelayedAck { Ato = 40_000 };
-        ack.EnterPingPong();
-        ack.OnTimeout(Ms(300));
-        Assert.Equal((false, 40_000), (ack.InPingPong, ack.Ato));
-        ack.OnTimeout(Ms(300));
+        ack.EnterPingPong(1);
+        ack.OnTimeout(Ms(300), 1);
+        Assert.Equal((false, 40_000), (ack.InPingPong(1), ack.Ato));
+        ack.OnTimeout(Ms(300), 1);
         Assert.Equal(80_000, ack.Ato);
         ack.Ato = 200_000;
-        ack.OnTimeout(Ms(300));
+        ack.OnTimeout(Ms(300), 1);
         Assert.Equal(300_000, ack.Ato);
     }
 

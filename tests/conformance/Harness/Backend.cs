@@ -1,5 +1,6 @@
 using System;
 using System.Net;
+using Millrace.Inet;
 
 namespace Millrace.Conformance;
 
@@ -47,6 +48,12 @@ internal abstract class Backend : IDisposable
 
     /// <summary>A counter as nstat names it, since the story began.</summary>
     public abstract long Counter(string name);
+
+    /// <summary>What is remembered of connections with the peer, as <c>ip tcp_metrics</c> shows it; empty if nothing is.</summary>
+    public abstract string TcpMetrics();
+
+    /// <summary>Gives the way to the peer these metrics.</summary>
+    public abstract void SetRoute(RouteMetrics metrics);
 
     /// <summary>An IPv4 or IPv6 stream socket that does not block.</summary>
     public abstract SysResult Socket(Family family);

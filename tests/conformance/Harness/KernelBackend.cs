@@ -7,6 +7,7 @@ using System.Linq;
 using System.Net;
 using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
+using Millrace.Inet;
 
 namespace Millrace.Conformance;
 
@@ -17,7 +18,10 @@ namespace Millrace.Conformance;
 [SupportedOSPlatform("linux")]
 internal sealed partial class KernelBackend : Backend
 {
-    private const int NewNet = 0x4000_0000, TunSetIff = 0x4004_54ca, ReadWrite = 2, NonBlock = 0x800, StreamNonBlocking = 1 | NonBlock;
+    private const int NewNet = 0x4000_0000, TunSetIff = 0x4004_54ca, ReadWrite = 2, Stream = 1;
+
+    // Stories play side by side: a program that one starts must not keep another's socket open.
+    private const int NonBlock = 0x800 | CloseOnExec, CloseOnExec = 0x80000;
     private const short Tun = 1, NoPacketInfo = 0x1000;
 
     private readonly Queue<(byte[] Packet, long Time)> _sent = new();
@@ -128,9 +132,34 @@ internal sealed partial class KernelBackend : Backend
         throw new StoryNotForKernelException($"the kernel has no counter {name}");
     }
 
+    public override string TcpMetrics()
+    {
+        string file = Path.GetTempFileName();
+        Check(Native.system($"ip tcp_metrics show > {file}"));
+        string text = File.ReadAllText(file);
+        File.Delete(file);
+        return text;
+    }
+
+    public override void SetRoute(RouteMetrics metrics)
+    {
+        string text = "";
+        void Add(string name, long value, LearnedMetrics which, string unit = "")
+        {
+            if (value != 0)
+                text += $" {name} {((metrics.Locked & which) != 0 ? "lock " : "")}{value}{unit}";
+        }
+        Add("rtt", metrics.Srtt8.Milliseconds / 8, LearnedMetrics.Rtt, "ms");
+        Add("rttvar", metrics.Rttvar4.Milliseconds / 4, LearnedMetrics.Rttvar, "ms");
+        Add("ssthresh", metrics.Ssthresh, LearnedMetrics.Ssthresh);
+        Add("cwnd", metrics.Cwnd, LearnedMetrics.Cwnd);
+        Add("reordering", metrics.Reordering, LearnedMetrics.Reordering);
+        Check(Native.system($"ip route change default dev tun0{text}"));
+    }
+
     public override SysResult Socket(Family family)
     {
-        SysResult fd = Result(Native.socket(family == Family.V4 ? 2 : 10, StreamNonBlocking, 0));
+        SysResult fd = Result(Native.socket(family == Family.V4 ? 2 : 10, Stream | NonBlock, 0));
         _sockets.Add(fd.Value);
         Check(SetOption(fd.Value, Opt.Tcp, Opt.Congestion, System.Text.Encoding.ASCII.GetBytes(_congestion)).Value);
         return fd;

@@ -1,8 +1,10 @@
 using System;
 using System.Net;
+using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Conformance;
 
@@ -73,6 +75,12 @@ internal sealed class MillraceBackend : Backend
     public override void SetSysctl(string name, string value) => _stack.Sysctls[name] = value;
 
     public override long Counter(string name) => _stack.Cpus.Read(Enum.Parse<Mib>(name));
+
+    public override string TcpMetrics() => string.Join('\n', _stack.ListTcpMetrics());
+
+    public override void SetRoute(RouteMetrics metrics) =>
+        _stack.Routes.Replace(new RouteEntry(Remote.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IpAddr.Any4 : IpAddr.Any6, 0,
+            _stack.Devices.ByName("tun0")!) { Metrics = metrics });
 
     public override SysResult Socket(Family family) => _process.Socket(family == Family.V4 ? 2 : 10, 1 | NonBlock, 0);
 

@@ -139,4 +139,22 @@ public sealed class AckStories
         tcp.App.Set(Opt.Tcp, Opt.QuickAck, 1);
         tcp.Sends("ack 101");
     }
+
+    [Theory]
+    [InlineData("1", 1)]
+    [InlineData("3", 3)]
+    public void So_many_answers_make_an_exchange_interactive(string threshold, int answers)
+    {
+        using var tcp = Story.Established(mss: 1000, settings: new StorySettings { Sysctls = { ["tcp_pingpong_thresh"] = threshold } });
+        for (int i = 0; i < answers; i++)
+        {
+            Assert.Equal(1, tcp.App.Get(Opt.Tcp, Opt.QuickAck));
+            tcp.Gets($"{1 + i * 10}:{11 + i * 10} ack {1 + i * 10}");
+            tcp.App.Read(10);
+            tcp.App.Write(10);
+            tcp.Drain();
+            tcp.Gets($"ack {11 + i * 10}");
+        }
+        Assert.Equal(0, tcp.App.Get(Opt.Tcp, Opt.QuickAck));
+    }
 }

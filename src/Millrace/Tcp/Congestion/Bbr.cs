@@ -66,7 +66,7 @@ internal sealed class Bbr : CongestionControl
     public override void Init(TcpSock sk)
     {
         sk.Cc.Ssthresh = TcpConstants.InfiniteSsthresh;
-        sk.IsPaced = true;
+        sk.OnPacingRequested();
         _nextRoundDelivered = sk.Delivered;
         _minRttUs = sk.Rtt.HasSample ? sk.MinRttUs : uint.MaxValue;
         _minRttStamp = sk.Time;
