@@ -203,26 +203,16 @@ public sealed class TcpConnectionRequest
     }
 
     /// <summary>Leaves the bottom half, and then runs user code where the stack's user wants it.</summary>
-    private sealed class UserCall(SocketFace face, Action action) : HostWork
+    private sealed class UserCall(SocketFace face, Action action) : Completion
     {
-        private bool _left;
-
-        public override void Execute()
+        public override void Step(Cpu cpu)
         {
-            if (_left)
-            {
-                action();
-                return;
-            }
-            _left = true;
-            if (!face.InlineCompletions)
-            {
+            if (face.InlineCompletions)
+                cpu.Thread.QueueInline(this);
+            else
                 face.Cpus.Host.Kick(null, this);
-                return;
-            }
-            TaskContext context = face.Cpus.Enter();
-            context.Cpu.QueueInline(this);
-            face.Cpus.Leave(ref context);
         }
+
+        public override void Execute() => action();
     }
 }
