@@ -96,8 +96,8 @@ public sealed class SysctlTests
         string[] listed = [.. Regex.Matches(Repository.Read("docs", "sysctls.md"), @"^\| `(net\.[\w.*]+)` \|", RegexOptions.Multiline)
             .Select(static m => m.Groups[1].Value)];
         bool covers(string row, string name) => row.EndsWith('*') ? name.StartsWith(row[..^1], StringComparison.Ordinal) : row == name;
-        Assert.Empty(missing.Where(name => !listed.Any(row => covers(row, name))));
-        Assert.Empty(listed.Where(row => !missing.Any(name => covers(row, name))));
+        Assert.DoesNotContain(missing, name => !listed.Any(row => covers(row, name)));
+        Assert.DoesNotContain(listed, row => !missing.Any(name => covers(row, name)));
     }
 
     public static TheoryData<string, string, string, string> Recorded()

@@ -39,7 +39,7 @@ public sealed class TimeWaitReuseTests
         Must(process.Bind(listener, at));
         Must(process.Listen(listener, 4));
         Assert.Equal(Errno.OK, Connect(process, at, device).Error);
-        Must(process.Close(process.Accept(listener).Value));
+        Must(process.Close(process.Accept(listener, cancel: TestContext.Current.CancellationToken).Value));
         host.AdvanceTo(Micros.FromMilliseconds(1100));
         Assert.Equal(second, Connect(process, at, device).Error);
         Assert.Equal(second == Errno.OK ? 1 : 0, stack.Cpus.Read(Mib.TcpExtTWRecycled));
