@@ -38,10 +38,10 @@ public sealed class AtomicTests(ITestOutputHelper output)
 
     /// <summary>
     /// A segment alone, from the sender's queue to the receiver's, on one thread: the calls that send and receive it are measured apart,
-    /// where they move a byte and no segment. Two of them are the protocol's memory, which gives a page and takes it back each time.
+    /// where they move a byte and no segment. A ratchet; docs/performance.md names each.
     /// </summary>
     [Fact]
-    public void A_lone_segment_costs_at_most_twelve()
+    public void A_lone_segment_costs_at_most_thirteen()
     {
         double lone = 0;
         Run(new WireOptions(), (_, _, near, far) =>
@@ -56,11 +56,12 @@ public sealed class AtomicTests(ITestOutputHelper output)
             });
             double send = PerRound(() => near.Send(byteBuffer, MessageFlags.More));
             near.Send(byteBuffer);
-            double receive = PerRound(() => far.Receive(byteBuffer));
+            // It leaves bytes behind, and looks for another reader: one fence that a receive of everything does not have.
+            double receive = PerRound(() => far.Receive(byteBuffer)) - 1;
             lone = (roundTrip / 2) - send - receive;
             output.WriteLine($"a round trip {roundTrip}, a send that waits {send}, a receive of what is there {receive}, a segment {lone}");
         });
-        Assert.InRange(lone, 1, 12);
+        Assert.InRange(lone, 1, 13);
     }
 
     /// <summary>Segments of a stream, with the calls that send and receive them, their acknowledgements and all.</summary>
