@@ -1,3 +1,4 @@
+using System;
 using System.Diagnostics;
 using System.Numerics;
 using Millrace.Buffers;
@@ -11,11 +12,12 @@ namespace Millrace.Sched;
 /// </remarks>
 internal abstract class TimerNode : BufferOwner
 {
-    internal TimerNode? Next, Prev;
     internal long Expires;
-    internal byte Level, Slot;
 
-    public bool IsQueued { get; internal set; }
+    /// <summary>Where it stands in whatever keeps its deadline, counted from 1; 0: nowhere. The links are there, for most nodes are idle.</summary>
+    internal int Position;
+
+    public bool IsQueued => Position != 0;
 
     /// <summary>The deadline has come. Runs in softirq, with no lock held; the node is not queued and may be armed again.</summary>
     internal abstract void Fire(Cpu cpu);
@@ -23,7 +25,8 @@ internal abstract class TimerNode : BufferOwner
 
 /// <summary>
 /// A hierarchical timing wheel with a resolution of one microsecond: eight levels of 64 slots. Inserting and removing are O(1); a node
-/// moves down once per level that it lies ahead, and fires at its exact time.
+/// moves down once per level that it lies ahead, and fires at its exact time. The links of the slots' lists are numbers in slabs, which
+/// grow by one at a time and are used again last in first out.
 /// </summary>
 /// <remarks>Varghese and Lauck, "Hashed and hierarchical timing wheels". Not synchronised.</remarks>
 internal sealed class TimerWheel
@@ -33,9 +36,17 @@ internal sealed class TimerWheel
     private const int Slots = 1 << SlotBits;
     private const long Horizon = 1L << (Levels * SlotBits);
 
-    private readonly TimerNode?[] _slots = new TimerNode?[Levels * Slots];
+    private const int SlabShift = 10;
+    private const int SlabSize = 1 << SlabShift;
+
+    /// <summary>The list of what is due, behind those of the slots.</summary>
+    private const int Due = Levels * Slots;
+
+    // Links and heads are places: 0 is none.
+    private readonly int[] _heads = new int[Due + 1];
     private readonly ulong[] _occupied = new ulong[Levels];
-    private TimerNode? _due;
+    private Link[][] _slabs = [];
+    private int _free;
     private long _now;
 
     /// <summary>Nodes in the wheel.</summary>
@@ -45,16 +56,27 @@ internal sealed class TimerWheel
     {
         Debug.Assert(!node.IsQueued, "a node stands in one slot");
         node.Expires = at.Value;
-        node.IsQueued = true;
+        if (_free == 0)
+            Grow();
+        int place = _free;
+        ref Link link = ref At(place);
+        _free = link.Next;
+        link.Node = node;
+        node.Position = place;
         Count++;
-        Place(node);
+        Place(place);
     }
 
     public void Remove(TimerNode node)
     {
         Debug.Assert(node.IsQueued, "only a queued node can be removed");
-        Unlink(node);
-        node.IsQueued = false;
+        int place = node.Position;
+        Unlink(place);
+        ref Link link = ref At(place);
+        link.Node = null;
+        link.Next = _free;
+        _free = place;
+        node.Position = 0;
         Count--;
     }
 
@@ -63,7 +85,7 @@ internal sealed class TimerWheel
     {
         get
         {
-            if (_due is not null)
+            if (_heads[Due] != 0)
                 return new Micros(_now);
             for (int level = 0; level < Levels; level++)
             {
@@ -79,8 +101,9 @@ internal sealed class TimerWheel
     {
         while (true)
         {
-            if (_due is { } node)
+            if (_heads[Due] is not 0 and int first)
             {
+                TimerNode node = At(first).Node!;
                 Remove(node);
                 return node;
             }
@@ -115,64 +138,79 @@ internal sealed class TimerWheel
             if ((_now & ((1L << shift) - 1)) != 0)
                 continue;
             int index = level * Slots + ((int)(_now >> shift) & (Slots - 1));
-            TimerNode? node = _slots[index];
-            _slots[index] = null;
+            int place = _heads[index];
+            _heads[index] = 0;
             _occupied[level] &= ~(1UL << (index & (Slots - 1)));
-            while (node is not null)
+            while (place != 0)
             {
-                TimerNode? next = node.Next;
-                Place(node);
-                node = next;
+                int next = At(place).Next;
+                Place(place);
+                place = next;
             }
         }
     }
 
-    private void Place(TimerNode node)
+    private void Place(int place)
     {
-        if (node.Expires <= _now)
+        long expires = At(place).Node!.Expires;
+        if (expires <= _now)
         {
-            Link(node, ref _due, Levels, 0);
+            PushFirst(place, Due);
             return;
         }
-        long at = node.Expires - _now >= Horizon ? _now + Horizon - 1 : node.Expires;
+        long at = expires - _now >= Horizon ? _now + Horizon - 1 : expires;
         int level = (63 - BitOperations.LeadingZeroCount((ulong)(at ^ _now) | (Slots - 1))) / SlotBits;
         if (level >= Levels)
             level = Levels - 1;
         int slot = (int)(at >> (level * SlotBits)) & (Slots - 1);
         _occupied[level] |= 1UL << slot;
-        Link(node, ref _slots[level * Slots + slot], level, slot);
+        PushFirst(place, level * Slots + slot);
     }
 
-    private static void Link(TimerNode node, ref TimerNode? head, int level, int slot)
+    // ---- The lists ----
+
+    private ref Link At(int place) => ref _slabs[(place - 1) >> SlabShift][(place - 1) & (SlabSize - 1)];
+
+    private void Grow()
     {
-        node.Level = (byte)level;
-        node.Slot = (byte)slot;
-        node.Prev = null;
-        node.Next = head;
-        if (head is not null)
-            head.Prev = node;
-        head = node;
+        int slab = _slabs.Length;
+        Array.Resize(ref _slabs, slab + 1);
+        _slabs[slab] = new Link[SlabSize];
+        for (int place = (slab + 1) << SlabShift; place > slab << SlabShift; place--)
+        {
+            At(place).Next = _free;
+            _free = place;
+        }
     }
 
-    private void Unlink(TimerNode node)
+    private void PushFirst(int place, int list)
     {
-        if (node.Next is not null)
-            node.Next.Prev = node.Prev;
-        if (node.Prev is not null)
-        {
-            node.Prev.Next = node.Next;
-        }
-        else if (node.Level == Levels)
-        {
-            _due = node.Next;
-        }
+        ref Link link = ref At(place);
+        ref int head = ref _heads[list];
+        link.List = list;
+        link.Prev = 0;
+        link.Next = head;
+        if (head != 0)
+            At(head).Prev = place;
+        head = place;
+    }
+
+    private void Unlink(int place)
+    {
+        ref Link link = ref At(place);
+        if (link.Next != 0)
+            At(link.Next).Prev = link.Prev;
+        if (link.Prev != 0)
+            At(link.Prev).Next = link.Next;
         else
-        {
-            ref TimerNode? head = ref _slots[node.Level * Slots + node.Slot];
-            head = node.Next;
-            if (head is null)
-                _occupied[node.Level] &= ~(1UL << node.Slot);
-        }
-        node.Next = node.Prev = null;
+            _heads[link.List] = link.Next;
+        if (link.List != Due && _heads[link.List] == 0)
+            _occupied[link.List / Slots] &= ~(1UL << (link.List & (Slots - 1)));
+    }
+
+    private struct Link
+    {
+        public TimerNode? Node;
+        public int Next, Prev, List;
     }
 }

@@ -30,27 +30,24 @@ internal sealed partial class TcpProto
     private TcpTimeWaitSock NewTimeWait(Cpu cpu, TcpSock sk, TcpState state)
     {
         cpu.Trace(Tp.inet_twsk_alloc, sk);
-        var tw = new TcpTimeWaitSock(this)
-        {
-            LocalAddr = sk.LocalAddr,
-            RemoteAddr = sk.RemoteAddr,
-            LocalPort = sk.LocalPort,
-            RemotePort = sk.RemotePort,
-            BoundIfIndex = sk.BoundIfIndex,
-            Family = sk.Family,
-            Substate = state,
-            RcvNxt = sk.Rcv.Nxt,
-            SndNxt = sk.Snd.Nxt,
-            RcvWnd = sk.Rcv.Remaining,
-            RcvWndScale = sk.Rcv.WndScale,
-            TsRecent = sk.TsRecent,
-            Entered = (uint)cpu.Now.Milliseconds,
-            TsRecentStamp = sk.HasTimestamps ? sk.TsRecentStamp : 0,
-            TsOffset = sk.TsOffset,
-            Tos = sk.LastTos,
-            Mark = sk.Mark,
-            Key = sk.SigningKey,
-        };
+        TcpTimeWaitSock tw = sk.SigningKey is { } key ? new SignedTimeWaitSock(key) : new TcpTimeWaitSock();
+        tw.LocalAddr = sk.LocalAddr;
+        tw.RemoteAddr = sk.RemoteAddr;
+        tw.LocalPort = sk.LocalPort;
+        tw.RemotePort = sk.RemotePort;
+        tw.BoundIfIndex = sk.BoundIfIndex;
+        tw.Family = sk.Family;
+        tw.Substate = state;
+        tw.RcvNxt = sk.Rcv.Nxt;
+        tw.SndNxt = sk.Snd.Nxt;
+        tw.RcvWnd = sk.Rcv.Remaining;
+        tw.RcvWndScale = sk.Rcv.WndScale;
+        tw.TsRecent = sk.TsRecent;
+        tw.Entered = (uint)cpu.Now.Milliseconds;
+        tw.TsRecentStamp = sk.HasTimestamps ? sk.TsRecentStamp : 0;
+        tw.TsOffset = sk.TsOffset;
+        tw.Tos = sk.LastTos;
+        tw.Mark = sk.Mark;
         tw.SetState();
         return tw;
     }
@@ -75,6 +72,7 @@ internal sealed partial class TcpProto
         if (tw.Port is { } port)
             Binds.Release(cpu, port, tw.BoundByBind);
         tw.Port = null;
+        TimeWaits.OnEnded();
         tw.Put(cpu);
     }
 

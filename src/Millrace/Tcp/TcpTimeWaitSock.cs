@@ -9,7 +9,7 @@ namespace Millrace.Tcp;
 /// segments, and to keep the 4-tuple from being used again too soon.
 /// </summary>
 /// <remarks>Linux: tcp_timewait_sock, inet_timewait_sock. RFC 9293 §3.6.1.</remarks>
-internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
+internal class TcpTimeWaitSock : SockCommon
 {
     public SeqNumber RcvNxt, SndNxt;
     public uint RcvWnd, TsRecent, TsOffset;
@@ -31,7 +31,7 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
     public uint Mark;
 
     /// <summary>What its ACKs are signed with. Linux: tw_md5_key.</summary>
-    public Md5Key? Key;
+    public virtual Md5Key? Key => null;
 
     /// <summary>The mini-sock's end has been decided. Guarded by the death row's lock.</summary>
     public bool IsDead;
@@ -49,5 +49,13 @@ internal sealed class TcpTimeWaitSock(TcpProto tcp) : SockCommon
 
     internal override void Fire(Cpu cpu) => throw new System.InvalidOperationException("a mini-sock's life is kept by the death row");
 
-    protected override void OnLastPut(Cpu cpu) => tcp.TimeWaits.OnFreed();
+    protected override void OnLastPut(Cpu cpu)
+    {
+    }
+}
+
+/// <summary>The mini-sock of a connection whose segments are signed. A type of its own, since there can be millions of the other.</summary>
+internal sealed class SignedTimeWaitSock(Md5Key key) : TcpTimeWaitSock
+{
+    public override Md5Key? Key => key;
 }

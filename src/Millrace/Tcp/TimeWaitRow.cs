@@ -1,3 +1,5 @@
+using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
 using Millrace.Sched;
@@ -6,19 +8,27 @@ using Millrace.Tracing;
 namespace Millrace.Tcp;
 
 /// <summary>
-/// The mini-socks, in the order in which they end. Nearly all live equally long, so a queue for each second is all the order there is;
-/// one timer turns it, and ends no more in one go than it should.
+/// The mini-socks, in the order in which they end. Nearly all live equally long, so a heap for each quarter of a second is all the order
+/// there is; one timer turns it, and ends no more in one go than it should.
 /// </summary>
 /// <remarks>Linux: inet_timewait_death_row.</remarks>
 internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
 {
     private const int Slots = 512;
-    private const int MaxPerRun = 1024;
+
+    /// <summary>Mini-socks that are ended in one go; then others have their turn for a while.</summary>
+    internal const int MaxPerRun = 1024;
+    private static readonly Micros Pause = Micros.FromMilliseconds(1);
     private static readonly Micros SlotLength = Micros.FromMilliseconds(250);
 
-    private readonly TimerNode?[] _slots = new TimerNode?[Slots];
+    private readonly Heap[] _slots = new Heap[Slots];
+    private readonly Stack<TcpTimeWaitSock?[]> _spare = new();
     private SpinLock32 _lock;
     private long _turned;
+
+    /// <summary>Those of the slot at <see cref="_turned"/> that have been looked at and end a turn later.</summary>
+    private int _passed;
+    private int _queued;
     private int _count;
 
     /// <summary>Mini-socks that exist. Linux: tw_refcount.</summary>
@@ -34,7 +44,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         return false;
     }
 
-    public void OnFreed() => Interlocked.Decrement(ref _count);
+    /// <summary>One has ended.</summary>
+    public void OnEnded() => Interlocked.Decrement(ref _count);
 
     /// <summary>Lets a mini-sock live until <paramref name="deadline"/>; the row holds a reference. Linux: inet_twsk_schedule.</summary>
     public void Add(Cpu cpu, TcpTimeWaitSock tw, Micros deadline)
@@ -42,9 +53,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         _lock.Lock(cpu);
         // It stands in the table already: a segment may have ended or moved it meanwhile.
         if (!tw.IsDead && !tw.IsQueued)
-            Place(tw, deadline);
+            Insert(cpu, tw, deadline);
         _lock.Unlock(cpu);
-        ArmIfIdle(cpu);
     }
 
     /// <summary>Gives a mini-sock a new deadline. Linux: inet_twsk_reschedule.</summary>
@@ -54,8 +64,8 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         if (!tw.IsDead)
         {
             if (tw.IsQueued)
-                Unlink(tw);
-            Place(tw, deadline);
+                Remove(tw);
+            Insert(cpu, tw, deadline);
         }
         _lock.Unlock(cpu);
     }
@@ -69,7 +79,7 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
         {
             tw.IsDead = true;
             if (tw.IsQueued)
-                Unlink(tw);
+                Remove(tw);
         }
         _lock.Unlock(cpu);
         return mine;
@@ -78,79 +88,128 @@ internal sealed class TimeWaitRow(TcpProto tcp) : TimerNode
     /// <summary>Linux: tw_timer_handler.</summary>
     internal override void Fire(Cpu cpu)
     {
-        long now = cpu.Now.Value / SlotLength.Value;
+        long now = SlotAt(cpu.Now);
         int budget = MaxPerRun;
         while (budget > 0 && TakeDue(cpu, now) is { } tw)
         {
             budget--;
             tcp.KillTimeWait(cpu, tw);
         }
-        if (Count > 0)
-            tcp.Timers.Arm(cpu, this, budget > 0 ? new Micros((now + 1) * SlotLength.Value) : cpu.Now + new Micros(1));
+        _lock.Lock(cpu);
+        if (budget == 0)
+            tcp.Timers.Arm(cpu, this, cpu.Now + Pause);
+        else if (_queued > 0)
+            tcp.Timers.Arm(cpu, this, StartOf(NextOccupied()));
+        _lock.Unlock(cpu);
     }
 
     private TcpTimeWaitSock? TakeDue(Cpu cpu, long now)
     {
         _lock.Lock(cpu);
         TcpTimeWaitSock? due = null;
-        while (due is null && _turned <= now)
+        while (_queued > 0 && (due = FindDue(now)) is null && _turned < now)
         {
-            for (TimerNode? at = _slots[_turned % Slots]; at is not null; at = at.Next)
-            {
-                var tw = (TcpTimeWaitSock)at;
-                if (SlotOf(tw) > now)
-                    continue;
-                due = tw;
-                due.IsDead = true;
-                Unlink(due);
-                break;
-            }
-            if (due is null)
-            {
-                if (_turned == now)
-                    break;
-                _turned++;
-            }
+            _turned++;
+            _passed = 0;
+        }
+        if (due is not null)
+        {
+            due.IsDead = true;
+            // The place that it leaves goes to one of those.
+            int passed = _passed;
+            Remove(due);
+            _passed = passed;
         }
         _lock.Unlock(cpu);
         return due;
     }
 
-    private void ArmIfIdle(Cpu cpu)
+    private TcpTimeWaitSock? FindDue(long now)
     {
-        if (IsQueued)
-            return;
-        long now = cpu.Now.Value / SlotLength.Value;
-        tcp.Timers.Arm(cpu, this, new Micros((now + 1) * SlotLength.Value));
+        ref Heap slot = ref _slots[_turned % Slots];
+        for (; _passed < slot.Count; _passed++)
+        {
+            TcpTimeWaitSock tw = slot[slot.Count - 1 - _passed];
+            if (SlotOf(tw) <= now)
+                return tw;
+        }
+        return null;
     }
+
+    // The present slot holds only what ends a whole turn later.
+    private long NextOccupied()
+    {
+        long at = _turned + 1;
+        while (_slots[at % Slots].Count == 0)
+            at++;
+        return at;
+    }
+
+    private static long SlotAt(Micros time) => time.Value / SlotLength.Value;
+
+    private static Micros StartOf(long slot) => new(slot * SlotLength.Value);
 
     // Rounded up to the end of its slot, as a timer wheel rounds.
-    private static long SlotOf(TcpTimeWaitSock tw) => (tw.Deadline + SlotLength).Value / SlotLength.Value;
+    private static long SlotOf(TcpTimeWaitSock tw) => SlotAt(tw.Deadline + SlotLength);
 
-    private void Place(TcpTimeWaitSock tw, Micros deadline)
+    private void Insert(Cpu cpu, TcpTimeWaitSock tw, Micros deadline)
     {
+        if (_queued++ == 0)
+            (_turned, _passed) = (SlotAt(cpu.Now), 0);
         tw.Deadline = deadline;
-        int slot = IndexOf(tw);
-        tw.Prev = null;
-        tw.Next = _slots[slot];
-        if (tw.Next is not null)
-            tw.Next.Prev = tw;
-        _slots[slot] = tw;
-        tw.IsQueued = true;
+        long slot = SlotOf(tw);
+        _slots[slot % Slots].Add(tw, _spare);
+        if (!IsQueued || Expires > StartOf(slot).Value)
+            tcp.Timers.Arm(cpu, this, StartOf(slot));
     }
 
-    private static int IndexOf(TcpTimeWaitSock tw) => (int)(SlotOf(tw) % Slots);
-
-    private void Unlink(TcpTimeWaitSock tw)
+    private void Remove(TcpTimeWaitSock tw)
     {
-        Debug.Assert(tw.Prev is not null || _slots[IndexOf(tw)] == tw, "a queued mini-sock stands in its slot");
-        tw.IsQueued = false;
-        if (tw.Prev is null)
-            _slots[IndexOf(tw)] = tw.Next;
-        else
-            tw.Prev.Next = tw.Next;
-        if (tw.Next is not null)
-            tw.Next.Prev = tw.Prev;
-        tw.Next = tw.Prev = null;
+        _queued--;
+        long index = SlotOf(tw) % Slots;
+        if (index == _turned % Slots)
+            _passed = 0;
+        _slots[index].Remove(tw, _spare);
+    }
+
+    /// <summary>Mini-socks in no order, in pieces of one size, so that none is ever copied. Each knows its place.</summary>
+    private struct Heap
+    {
+        private const int PieceShift = 6;
+        private const int PieceSize = 1 << PieceShift;
+
+        private TcpTimeWaitSock?[][]? _pieces;
+
+        public int Count { get; private set; }
+
+        public readonly TcpTimeWaitSock this[int index] => At(index)!;
+
+        public void Add(TcpTimeWaitSock tw, Stack<TcpTimeWaitSock?[]> spare)
+        {
+            int piece = Count >> PieceShift;
+            _pieces ??= new TcpTimeWaitSock?[]?[4]!;
+            if (piece == _pieces.Length)
+                Array.Resize(ref _pieces, 2 * piece);
+            if ((Count & (PieceSize - 1)) == 0)
+                _pieces[piece] = spare.TryPop(out TcpTimeWaitSock?[]? used) ? used : new TcpTimeWaitSock?[PieceSize];
+            At(Count++) = tw;
+            tw.Position = Count;
+        }
+
+        public void Remove(TcpTimeWaitSock tw, Stack<TcpTimeWaitSock?[]> spare)
+        {
+            Debug.Assert(At(tw.Position - 1) == tw, "a queued mini-sock stands in its place");
+            ref TcpTimeWaitSock? last = ref At(--Count);
+            last!.Position = tw.Position;
+            At(tw.Position - 1) = last;
+            last = null;
+            tw.Position = 0;
+            if ((Count & (PieceSize - 1)) != 0)
+                return;
+            spare.Push(_pieces![Count >> PieceShift]);
+            _pieces[Count >> PieceShift] = null!;
+        }
+
+        private readonly ref TcpTimeWaitSock? At(int index) => ref _pieces![index >> PieceShift][index & (PieceSize - 1)];
     }
 }

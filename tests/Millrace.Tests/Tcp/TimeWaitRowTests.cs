@@ -16,7 +16,7 @@ public sealed class TimeWaitRowTests
         using var link = new HostileLink();
         TimeWaitRow row = link.Stack.Tcp.TimeWaits;
         Cpu cpu = link.Stack.Cpus.Acquire();
-        TcpTimeWaitSock early = new(link.Stack.Tcp), other = new(link.Stack.Tcp);
+        TcpTimeWaitSock early = new(), other = new();
         // The end of a turn of the row, whose slot has the number that a mini-sock begins with.
         row.Add(cpu, other, Micros.FromMilliseconds(511 * 250));
         Assert.True(row.TryTake(cpu, early));
