@@ -66,6 +66,9 @@ internal sealed class EstablishedHash
             : (uint)SipHash.Hash13(_key, local.High, local.Low, remote.High, remote.Low, ports);
     }
 
+    // The table has it written down, so that the socks need not: what stands in the table keeps its 4-tuple.
+    private uint HashOf(SockCommon sk) => HashOf(sk.LocalAddr, sk.LocalPort, sk.RemoteAddr, sk.RemotePort);
+
     /// <summary>Finds a connection and takes a reference to it; null if there is none. Linux: __inet_lookup_established.</summary>
     public SockCommon? LookUp(Cpu cpu, in FlowKey key)
     {
@@ -113,10 +116,10 @@ internal sealed class EstablishedHash
     /// </summary>
     public void Insert(Cpu cpu, SockCommon sk)
     {
-        sk.Hash = HashOf(sk.LocalAddr, sk.LocalPort, sk.RemoteAddr, sk.RemotePort);
-        ref SpinLock32 stripe = ref LockOf(sk.Hash);
+        uint hash = HashOf(sk);
+        ref SpinLock32 stripe = ref LockOf(hash);
         stripe.Lock(cpu);
-        InsertLocked(cpu, sk);
+        InsertLocked(cpu, sk, hash);
         stripe.Unlock(cpu);
         if (Interlocked.Increment(ref _count) > Volatile.Read(ref _buckets))
             SplitOne(cpu);
@@ -128,11 +131,11 @@ internal sealed class EstablishedHash
     /// </summary>
     public bool TryInsertUnique(Cpu cpu, SockCommon sk, ITupleConflict? decide = null)
     {
-        sk.Hash = HashOf(sk.LocalAddr, sk.LocalPort, sk.RemoteAddr, sk.RemotePort);
+        uint hash = HashOf(sk);
         var key = new FlowKey(sk.RemoteAddr, sk.RemotePort, sk.LocalAddr, sk.LocalPort, sk.BoundIfIndex);
-        ref SpinLock32 stripe = ref LockOf(sk.Hash);
+        ref SpinLock32 stripe = ref LockOf(hash);
         stripe.Lock(cpu);
-        SockCommon? taken = FindLocked(key, sk.Hash);
+        SockCommon? taken = FindLocked(key, hash);
         bool replaced = taken is not null && decide is not null && decide.MayReplace(cpu, taken, sk);
         if (taken is not null && !replaced)
         {
@@ -142,7 +145,7 @@ internal sealed class EstablishedHash
         if (replaced)
             ReplaceLocked(taken!, sk);
         else
-            InsertLocked(cpu, sk);
+            InsertLocked(cpu, sk, hash);
         stripe.Unlock(cpu);
         if (replaced)
             decide!.OnReplaced(cpu, taken!);
@@ -157,14 +160,11 @@ internal sealed class EstablishedHash
     /// </summary>
     public bool TryReplace(Cpu cpu, SockCommon old, SockCommon replacement)
     {
-        ref SpinLock32 stripe = ref LockOf(old.Hash);
+        ref SpinLock32 stripe = ref LockOf(HashOf(old));
         stripe.Lock(cpu);
         bool present = old.HashEntry >= 0;
         if (present)
-        {
-            replacement.Hash = old.Hash;
             ReplaceLocked(old, replacement);
-        }
         stripe.Unlock(cpu);
         return present;
     }
@@ -172,12 +172,13 @@ internal sealed class EstablishedHash
     /// <summary>Takes a sock out. True for the one caller who did. Linux: inet_unhash, sk_nulls_del_node_init_rcu.</summary>
     public bool Remove(Cpu cpu, SockCommon sk)
     {
-        ref SpinLock32 stripe = ref LockOf(sk.Hash);
+        uint hash = HashOf(sk);
+        ref SpinLock32 stripe = ref LockOf(hash);
         stripe.Lock(cpu);
         int entry = sk.HashEntry;
         if (entry >= 0)
         {
-            ref int link = ref FindLink(Address(sk.Hash, _buckets), entry);
+            ref int link = ref FindLink(Address(hash, _buckets), entry);
             Volatile.Write(ref link, At(entry).Next);
             At(entry).Sock = null;
             sk.HashEntry = -1;
@@ -229,13 +230,13 @@ internal sealed class EstablishedHash
         return null;
     }
 
-    private void InsertLocked(Cpu cpu, SockCommon sk)
+    private void InsertLocked(Cpu cpu, SockCommon sk, uint hash)
     {
         Debug.Assert(sk.HashEntry < 0, "a sock is in the table once");
         int index = AllocEntry(cpu);
         ref Entry entry = ref At(index);
-        ref int head = ref Head(Address(sk.Hash, _buckets));
-        entry.Hash = sk.Hash;
+        ref int head = ref Head(Address(hash, _buckets));
+        entry.Hash = hash;
         entry.Next = head;
         entry.Sock = sk;
         sk.HashEntry = index;

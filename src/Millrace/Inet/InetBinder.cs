@@ -57,8 +57,7 @@ internal sealed class InetBinder(RoutingTable routes, Sysctls sysctls)
         if (address.Family == Af.Inet6 && !address.Address.IsAny && !address.Address.IsV4)
             sk.SetInet(InetFlags.V6Only, true);
         sk.LocalAddr = address.Address;
-        bool oneHost = !address.Address.IsMulticast && !routes.IsBroadcast(address.Address);
-        sk.SourceAddr = oneHost ? address.Address : sk.Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;
+        sk.IsBoundToMany = address.Address.IsMulticast || routes.IsBroadcast(address.Address);
         bool portLater = address.Port == 0 && sk.HasInet(InetFlags.BindAddressNoPort);
         if (!portLater)
         {

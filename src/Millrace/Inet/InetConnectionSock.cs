@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using Millrace.Sched;
 using Millrace.Sockets;
 
@@ -23,11 +24,8 @@ internal abstract class InetConnectionSock(Proto proto) : InetSock(proto)
     /// <summary>A listener's queues; null unless it listens, or has listened. Linux: icsk_accept_queue.</summary>
     public AcceptQueue? AcceptQueue;
 
-    /// <summary>Next in the listener's accept queue.</summary>
-    internal InetConnectionSock? NextAccept;
-
-    /// <summary>What is done differently over IPv4 and IPv6. Linux: icsk_af_ops.</summary>
-    public AfOps AfOps = null!;
+    /// <summary>Linux: sk_ack_backlog.</summary>
+    public int AcceptBacklog => AcceptQueue?.Count ?? 0;
 
     /// <summary>Becomes a listener. The caller owns the socket. Linux: inet_csk_listen_start.</summary>
     public abstract Errno StartListening(Cpu cpu);
@@ -41,7 +39,8 @@ internal abstract class InetConnectionSock(Proto proto) : InetSock(proto)
 internal class AcceptQueue
 {
     private SpinLock32 _lock;
-    private InetConnectionSock? _first, _last;
+    private readonly Queue<InetConnectionSock> _complete = new();
+    private int _count;
     private int _pending;
     private int _young;
 
@@ -52,7 +51,10 @@ internal class AcceptQueue
     public int Young => System.Threading.Volatile.Read(ref _young);
 
     /// <summary>Whether any connection waits for accept. Linux: reqsk_queue_empty.</summary>
-    public bool IsEmpty => System.Threading.Volatile.Read(ref _first) is null;
+    public bool IsEmpty => Count == 0;
+
+    /// <summary>Connections that wait for accept.</summary>
+    public int Count => System.Threading.Volatile.Read(ref _count);
 
     /// <summary>The listener is closing and takes no more. Guarded by the lock.</summary>
     public bool IsClosed { get; private set; }
@@ -82,37 +84,25 @@ internal class AcceptQueue
     public void Aged() => System.Threading.Interlocked.Decrement(ref _young);
 
     /// <summary>Adds a connection, and takes over the reference to it. False: the listener has closed. Linux: inet_csk_reqsk_queue_add.</summary>
-    public bool TryAdd(Cpu cpu, InetConnectionSock listener, InetConnectionSock child)
+    public bool TryAdd(Cpu cpu, InetConnectionSock child)
     {
         _lock.Lock(cpu);
         bool open = !IsClosed;
         if (open)
         {
-            child.NextAccept = null;
-            if (_last is null)
-                _first = child;
-            else
-                _last.NextAccept = child;
-            _last = child;
-            listener.AcceptBacklog++;
+            _complete.Enqueue(child);
+            System.Threading.Volatile.Write(ref _count, _complete.Count);
         }
         _lock.Unlock(cpu);
         return open;
     }
 
     /// <summary>Takes the connection that has waited longest, with its reference; null if there is none. Linux: reqsk_queue_remove.</summary>
-    public InetConnectionSock? Take(Cpu cpu, InetConnectionSock listener)
+    public InetConnectionSock? Take(Cpu cpu)
     {
         _lock.Lock(cpu);
-        InetConnectionSock? child = _first;
-        if (child is not null)
-        {
-            _first = child.NextAccept;
-            child.NextAccept = null;
-            if (_first is null)
-                _last = null;
-            listener.AcceptBacklog--;
-        }
+        if (_complete.TryDequeue(out InetConnectionSock? child))
+            System.Threading.Volatile.Write(ref _count, _complete.Count);
         _lock.Unlock(cpu);
         return child;
     }

@@ -48,8 +48,10 @@ internal enum InetFlags : uint
 /// <remarks>Linux: inet_sock, ipv6_pinfo.</remarks>
 internal abstract class InetSock(Proto proto) : Sock(proto)
 {
-    /// <summary>The source of outgoing packets. Linux: inet_saddr.</summary>
-    public IpAddr SourceAddr;
+    /// <summary>
+    /// The source of outgoing packets: the local address, unless that is no host's own; then any. Linux: inet_saddr.
+    /// </summary>
+    public IpAddr SourceAddr => !IsBoundToMany ? LocalAddr : Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;
 
     /// <summary>The route in use; looked up again when it is obsolete. Linux: sk_dst_cache.</summary>
     public Route? Route;
@@ -64,8 +66,8 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
 
     private ushort _ipId;
 
-    /// <summary>DSCP and ECN; IPv4's TOS, IPv6's traffic class.</summary>
-    public byte Tos, TrafficClass;
+    /// <summary>DSCP and ECN of IPv6's packets.</summary>
+    public byte TrafficClass;
 
     /// <summary>IP_TTL and IPV6_UNICAST_HOPS; −1 for the default.</summary>
     public short Ttl = -1, HopLimit = -1;
@@ -80,6 +82,9 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
 
     /// <summary>Linux: SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK: the user chose them, so that a disconnect keeps them.</summary>
     public bool BindAddressLocked, BindPortLocked;
+
+    /// <summary>The local address is a multicast or broadcast address.</summary>
+    public bool IsBoundToMany;
 
     public bool HasInet(InetFlags flag) => (InetFlags & flag) != 0;
 
@@ -132,7 +137,14 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
     }
 
     /// <summary>Back to unbound. Linux: inet_reset_saddr.</summary>
-    public void ResetSourceAddr() => SourceAddr = LocalAddr = Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4;
+    public void ResetSourceAddr() => SetLocalAddr(Family == Af.Inet6 ? IpAddr.Any6 : IpAddr.Any4);
+
+    /// <summary>Sets the address that packets come to and go from.</summary>
+    public void SetLocalAddr(IpAddr address)
+    {
+        LocalAddr = address;
+        IsBoundToMany = false;
+    }
 
     /// <summary>Settles the account of an orphan: the sock has no user, and nothing of it is queued. Linux: inet_sock_destruct.</summary>
     public void DestructInet(Cpu cpu)

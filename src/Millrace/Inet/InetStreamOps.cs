@@ -3,7 +3,6 @@ using System.Diagnostics;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
-using Millrace.Wire;
 
 namespace Millrace.Inet;
 
@@ -172,8 +171,7 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         Errno error = Errno.OK;
         if (!peer)
         {
-            IpAddr local = sk.LocalAddr.IsAny ? sk.SourceAddr : sk.LocalAddr;
-            address = new SockAddr(family, local, sk.LocalPort);
+            address = new SockAddr(family, sk.LocalAddr, sk.LocalPort);
         }
         else if (sk.RemotePort == 0 || (!accepting && sk.State.IsAny(TcpStateSet.Close | TcpStateSet.SynSent) && socket.Type == SocketType.Stream))
         {

@@ -59,7 +59,7 @@ internal sealed class InetFamily(int family, InetSwitch kinds, Sysctls sysctls, 
         sk.Family = (byte)family;
         sk.Credentials = credentials;
         sk.ResetSourceAddr();
-        sk.RemoteAddr = sk.SourceAddr;
+        sk.RemoteAddr = sk.LocalAddr;
         if (family == Af.Inet6)
         {
             sk.SetInet(InetFlags.V6Only, sysctls.BindV6Only);

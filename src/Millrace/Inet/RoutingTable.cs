@@ -17,6 +17,10 @@ internal sealed class RoutingTable(Host host)
 
     private const int MaxPathMtus = 4096;
 
+    /// <summary>Answers that are kept, so that the connections between two hosts share a route.</summary>
+    private const int Kept = 256;
+
+    private readonly Answer?[] _kept = new Answer?[Kept];
     private readonly Lock _lock = new();
     private readonly List<RouteEntry> _entries = [];
     private readonly Dictionary<IpAddr, (int Mtu, Micros Expires)> _pathMtus = [];
@@ -95,6 +99,19 @@ internal sealed class RoutingTable(Host host)
     /// <paramref name="onLink"/> refuses a way over a gateway (SO_DONTROUTE). Linux: ip_route_output_key.
     /// </summary>
     public Route? LookUpOutput(IpAddr destination, IpAddr source, int ifIndex = 0, bool onLink = false)
+    {
+        var asked = new Asked(destination, source, ifIndex, onLink);
+        ref Answer? kept = ref _kept[(uint)asked.GetHashCode() % Kept];
+        if (kept is { Route.IsObsolete: false } answer && answer.Asked == asked)
+            return answer.Route;
+        Route? route = Resolve(destination, source, ifIndex, onLink);
+        // What an error has told of a path is forgotten some day.
+        if (route is { IsPathMtu: false })
+            kept = new Answer(asked, route);
+        return route;
+    }
+
+    private Route? Resolve(IpAddr destination, IpAddr source, int ifIndex, bool onLink)
     {
         int generation = Generation;
         Snapshot table = _table;
@@ -176,6 +193,10 @@ internal sealed class RoutingTable(Host host)
         ulong low = bits <= 64 ? 0 : address.Low & (ulong.MaxValue << (128 - bits));
         return address.IsV4 && prefixLength == 0 ? IpAddr.Any4 : new IpAddr(high, low);
     }
+
+    private readonly record struct Asked(IpAddr Destination, IpAddr Source, int IfIndex, bool OnLink);
+
+    private sealed record Answer(Asked Asked, Route Route);
 
     private sealed class Snapshot
     {

@@ -93,9 +93,15 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
             case So.RcvLowat:
                 return sk.SetReceiveLowWater(cpu, number < 0 ? int.MaxValue : number);
             case So.RcvTimeo or So.RcvTimeoNew:
-                return TryReadTimeout(value, ref sk.ReceiveTimeout);
+                if (TryReadTimeout(value, out Micros receive) is not Errno.OK and var badReceive)
+                    return badReceive;
+                sk.ReceiveTimeout = receive;
+                return Errno.OK;
             case So.SndTimeo or So.SndTimeoNew:
-                return TryReadTimeout(value, ref sk.SendTimeout);
+                if (TryReadTimeout(value, out Micros send) is not Errno.OK and var badSend)
+                    return badSend;
+                sk.SendTimeout = send;
+                return Errno.OK;
             case So.Mark:
                 if (!sk.Credentials.NetAdmin)
                     return Errno.EPERM;
@@ -368,8 +374,9 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
     }
 
     // struct timeval; all zero is no limit, a negative time is none at all. Linux: sock_set_timeout.
-    private static Errno TryReadTimeout(ReadOnlySpan<byte> value, ref Micros timeout)
+    private static Errno TryReadTimeout(ReadOnlySpan<byte> value, out Micros timeout)
     {
+        timeout = default;
         if (value.Length < 2 * sizeof(long))
             return Errno.EINVAL;
         long seconds = BitConverter.ToInt64(value), micros = BitConverter.ToInt64(value[8..]);

@@ -82,8 +82,13 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>The user's end; null while not accepted, and after close. Linux: sk_socket.</summary>
     public Socket? Socket;
 
+    private RareSockState? _rare;
+
+    // Notices come in softirqs that hold no lock, so two may attach it.
+    private RareSockState Rare => _rare ?? Interlocked.CompareExchange(ref _rare, new RareSockState(), null) ?? _rare;
+
     /// <summary>Notices for MSG_ERRQUEUE; made when first needed. Linux: sk_error_queue.</summary>
-    public ErrorQueue? ErrorQueue;
+    public ErrorQueue? ErrorQueue => _rare?.ErrorQueue;
 
     /// <summary>Bytes that may be queued to be read, and to be sent. Linux: sk_rcvbuf, sk_sndbuf.</summary>
     public int ReceiveBuffer, SendBuffer;
@@ -112,15 +117,40 @@ internal abstract class Sock(Proto proto) : SockCommon
     public bool ReuseAddr, ReusePort;
 
     /// <summary>How long a receive, a send may sleep; Never for ever. Linux: sk_rcvtimeo, sk_sndtimeo.</summary>
-    public Micros ReceiveTimeout = Micros.Never, SendTimeout = Micros.Never;
+    public Micros ReceiveTimeout
+    {
+        get => _rare is { } rare ? rare.ReceiveTimeout : Micros.Never;
+        set
+        {
+            if (value != ReceiveTimeout)
+                Rare.ReceiveTimeout = value;
+        }
+    }
+
+    public Micros SendTimeout
+    {
+        get => _rare is { } rare ? rare.SendTimeout : Micros.Never;
+        set
+        {
+            if (value != SendTimeout)
+                Rare.SendTimeout = value;
+        }
+    }
 
     /// <summary>Linux: sk_rcvlowat.</summary>
     public int ReceiveLowWater = 1;
 
     /// <summary>Linux: sk_lingertime.</summary>
-    public Micros LingerTime;
+    public Micros LingerTime
+    {
+        get => _rare is { } rare ? rare.LingerTime : Micros.Zero;
+        set
+        {
+            if (value != LingerTime)
+                Rare.LingerTime = value;
+        }
+    }
 
-    public uint Mark;
     public int Priority;
 
     /// <summary>Who made the socket, and what he may. Linux: sk_uid, ns_capable.</summary>
@@ -129,17 +159,44 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>A connect returns at once, because the first send will carry the SYN. Linux: DEFER_CONNECT.</summary>
     public bool DefersConnect;
 
-    /// <summary>Bytes per second at most, and now; Linux: sk_max_pacing_rate, sk_pacing_rate.</summary>
-    public ulong MaxPacingRate = ulong.MaxValue, PacingRate = ulong.MaxValue;
+    /// <summary>Bytes per second; Linux: sk_pacing_rate.</summary>
+    public ulong PacingRate = ulong.MaxValue;
 
-    /// <summary>Connections that wait to be accepted, and how many may. Linux: sk_ack_backlog, sk_max_ack_backlog.</summary>
-    public int AcceptBacklog, MaxAcceptBacklog;
+    /// <summary>Bytes per second at most. Linux: sk_max_pacing_rate.</summary>
+    public ulong MaxPacingRate
+    {
+        get => _rare is { } rare ? rare.MaxPacingRate : ulong.MaxValue;
+        set
+        {
+            if (value != MaxPacingRate)
+                Rare.MaxPacingRate = value;
+        }
+    }
+
+    /// <summary>How many connections may wait to be accepted. Linux: sk_max_ack_backlog.</summary>
+    public int MaxAcceptBacklog
+    {
+        get => _rare?.MaxAcceptBacklog ?? 0;
+        set
+        {
+            if (value != MaxAcceptBacklog)
+                Rare.MaxAcceptBacklog = value;
+        }
+    }
 
     /// <summary>The CPU that handled the last packet. Linux: sk_incoming_cpu.</summary>
     public int IncomingCpu = -1;
 
     /// <summary>How many bytes from the next one to be read a peek begins; negative: peeks begin there and move nothing. Linux: sk_peek_off.</summary>
-    public int PeekOffset = -1;
+    public int PeekOffset
+    {
+        get => _rare is { } rare ? rare.PeekOffset : -1;
+        set
+        {
+            if (value != PeekOffset)
+                Rare.PeekOffset = value;
+        }
+    }
 
     /// <summary>Bytes were peeked at, or read if negative: the next peek goes on where this one ended. Linux: sk_peek_offset_fwd, sk_peek_offset_bwd.</summary>
     public void MovePeekOffset(int bytes)
@@ -498,10 +555,26 @@ internal abstract class Sock(Proto proto) : SockCommon
     }
 
     /// <summary>SO_TIMESTAMPING: the bits that are set. Linux: sk_tsflags.</summary>
-    public uint Timestamping { get; protected set; }
+    public uint Timestamping
+    {
+        get => _rare?.Timestamping ?? 0;
+        protected set
+        {
+            if (value != Timestamping)
+                Rare.Timestamping = value;
+        }
+    }
 
     /// <summary>What notices' keys count from. Linux: sk_tskey.</summary>
-    protected uint TimestampBase;
+    protected uint TimestampBase
+    {
+        get => _rare?.TimestampBase ?? 0;
+        set
+        {
+            if (value != TimestampBase)
+                Rare.TimestampBase = value;
+        }
+    }
 
     /// <summary>Sets <see cref="Timestamping"/>.</summary>
     public virtual Errno SetTimestamping(Cpu cpu, uint flags) => flags == 0 ? Errno.OK : Errno.EOPNOTSUPP;
@@ -548,7 +621,8 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>Puts a notice on the error queue, and tells whoever waits. Linux: sock_queue_err_skb.</summary>
     public void AddNotice(Cpu cpu, ErrorNotice notice)
     {
-        ErrorQueue queue = ErrorQueue ?? System.Threading.Interlocked.CompareExchange(ref ErrorQueue, new ErrorQueue(), null) ?? ErrorQueue;
+        RareSockState rare = Rare;
+        ErrorQueue queue = rare.ErrorQueue ?? Interlocked.CompareExchange(ref rare.ErrorQueue, new ErrorQueue(), null) ?? rare.ErrorQueue;
         if (queue.TryAdd(notice, ReceiveBuffer))
             ErrorReport(cpu);
     }
@@ -574,7 +648,11 @@ internal abstract class Sock(Proto proto) : SockCommon
     public virtual void WriteSpace(Cpu cpu) => WakeWriters(cpu);
 
     /// <summary>SO_COOKIE; 0 until somebody asks. Linux: sk_cookie.</summary>
-    public long Cookie;
+    public long Cookie
+    {
+        get => _rare?.Cookie ?? 0;
+        set => Rare.Cookie = value;
+    }
 
     protected override void OnLastPut(Cpu cpu)
     {

@@ -35,11 +35,17 @@ internal abstract class SockCommon : TimerNode
     /// <summary>The interface that it is bound to; 0 for all. Linux: skc_bound_dev_if.</summary>
     public int BoundIfIndex;
 
-    /// <summary>The keyed hash of the 4-tuple, while hashed. Linux: skc_hash.</summary>
-    public uint Hash;
-
     /// <summary>The established table's entry; −1 while not in it.</summary>
     internal int HashEntry = -1;
+
+    /// <summary>What routing and filters of the user's may go by. Linux: sk_mark, tw_mark.</summary>
+    public uint Mark;
+
+    /// <summary>A connection's own offset of its timestamps, milliseconds. Linux: tsoffset, ts_off, tw_ts_offset.</summary>
+    public uint TsOffset;
+
+    /// <summary>DSCP and ECN of IPv4's packets.</summary>
+    public byte Tos;
 
     /// <summary>AF_INET or AF_INET6: what the user asked for; a mapped IPv6 sock speaks IPv4. Linux: skc_family.</summary>
     public byte Family;

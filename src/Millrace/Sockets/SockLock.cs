@@ -17,11 +17,16 @@ internal struct SockLock
 
     private Micros _time;
     private bool _owned;
-    private SkBuff? _backlogFirst, _backlogLast;
-    private Completion? _operations, _lastOperation;
 
-    /// <summary>Tasks that wait to be the owner. Queued and woken under the spinlock. Linux: socket_lock_t.wq.</summary>
-    public WaitQueueHead Waiters;
+    // The backlog is a ring, named by its end: the first packet follows the last.
+    private SkBuff? _backlog;
+    private Contention? _contention;
+
+    /// <summary>
+    /// Tasks that wait to be the owner. Queued and woken under the spinlock; once there was one, there stays room for them. Linux:
+    /// socket_lock_t.wq.
+    /// </summary>
+    public ref WaitQueueHead Waiters => ref (_contention ??= new Contention()).Waiters;
 
     /// <summary>Bytes charged to the backlog. Zeroed only after it is worked off, so that a flood cannot keep the owner for ever.</summary>
     public int BacklogBytes { get; private set; }
@@ -29,10 +34,10 @@ internal struct SockLock
     /// <summary>Linux: sock_owned_by_user. Asked under the spinlock.</summary>
     public readonly bool IsOwned => _owned;
 
-    public readonly bool HasBacklog => _backlogFirst is not null;
+    public readonly bool HasBacklog => _backlog is not null;
 
     /// <summary>The last packet on the backlog, which a new one may be merged into.</summary>
-    public readonly SkBuff? BacklogTail => _backlogLast;
+    public readonly SkBuff? BacklogTail => _backlog;
 
     /// <summary>Takes the spinlock, and with it the time that the socket has seen. Linux: bh_lock_sock.</summary>
     public void Lock(Cpu cpu)
@@ -59,47 +64,36 @@ internal struct SockLock
     /// <summary>Lets go, under the spinlock, with the backlog empty; the first who waits may try.</summary>
     public void DropOwnership(Cpu cpu)
     {
-        Debug.Assert(_owned && _backlogFirst is null, "the owner works off the backlog before it lets go");
+        Debug.Assert(_owned && _backlog is null, "the owner works off the backlog before it lets go");
         _owned = false;
-        if (!Waiters.IsEmpty)
-            Waiters.Wake(cpu, new WakeKey(PollEvents.In));
-        while (_operations is { } operation)
-        {
-            _operations = Unsafe.As<Completion>(operation.NextWork);
-            cpu.QueueCompletion(operation);
-        }
-        _lastOperation = null;
+        _contention?.OnFree(cpu);
     }
 
     /// <summary>Queues an asynchronous operation that found an owner, under the spinlock.</summary>
-    public void AddOperation(Completion operation)
-    {
-        operation.NextWork = null;
-        if (_lastOperation is null)
-            _operations = operation;
-        else
-            _lastOperation.NextWork = operation;
-        _lastOperation = operation;
-    }
+    public void AddOperation(Completion operation) => (_contention ??= new Contention()).Add(operation);
 
     /// <summary>Queues a packet, under the spinlock. Linux: __sk_add_backlog.</summary>
     public void AddBacklog(SkBuff skb)
     {
         Debug.Assert(_owned, "only an owned socket has a backlog");
-        skb.Next = null;
-        if (_backlogLast is null)
-            _backlogFirst = skb;
-        else
-            _backlogLast.Next = skb;
-        _backlogLast = skb;
+        skb.Next = skb;
+        if (_backlog is { } last)
+        {
+            skb.Next = last.Next;
+            last.Next = skb;
+        }
+        _backlog = skb;
         BacklogBytes += skb.TrueSize;
     }
 
     /// <summary>Takes the whole backlog, a chain by <see cref="SkBuffLink.Next"/>, under the spinlock.</summary>
     public SkBuff? TakeBacklog()
     {
-        SkBuff? first = _backlogFirst;
-        _backlogFirst = _backlogLast = null;
+        if (_backlog is not { } last)
+            return null;
+        var first = (SkBuff?)last.Next;
+        last.Next = null;
+        _backlog = null;
         return first;
     }
 
@@ -107,4 +101,34 @@ internal struct SockLock
 
     /// <summary>Charges the growth of a packet that already waits.</summary>
     public void ChargeBacklog(int bytes) => BacklogBytes += bytes;
+
+    /// <summary>Who waits for the owner to let go: for most sockets nobody ever. Guarded by the spinlock.</summary>
+    private sealed class Contention
+    {
+        private Completion? _first, _last;
+
+        public WaitQueueHead Waiters;
+
+        public void Add(Completion operation)
+        {
+            operation.NextWork = null;
+            if (_last is null)
+                _first = operation;
+            else
+                _last.NextWork = operation;
+            _last = operation;
+        }
+
+        public void OnFree(Cpu cpu)
+        {
+            if (!Waiters.IsEmpty)
+                Waiters.Wake(cpu, new WakeKey(PollEvents.In));
+            while (_first is { } operation)
+            {
+                _first = Unsafe.As<Completion>(operation.NextWork);
+                cpu.QueueCompletion(operation);
+            }
+            _last = null;
+        }
+    }
 }

@@ -6,7 +6,7 @@ using Millrace.Tracing;
 namespace Millrace.Sockets;
 
 /// <summary>Types of socket. Linux: SOCK_*.</summary>
-internal enum SocketType
+internal enum SocketType : byte
 {
     Stream = 1,
     Datagram = 2,

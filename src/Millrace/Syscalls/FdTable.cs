@@ -9,7 +9,8 @@ namespace Millrace.Syscalls;
 internal sealed class FdTable(int limit)
 {
     private readonly Lock _lock = new();
-    private Slot[] _slots = new Slot[16];
+    private File?[] _files = new File?[16];
+    private Marks[] _marks = new Marks[16];
     private int _lowestFree;
 
     /// <summary>Gives the file, with the caller's reference, a number. EMFILE if there is none.</summary>
@@ -27,13 +28,16 @@ internal sealed class FdTable(int limit)
         lock (_lock)
         {
             int fd = Math.Max(from, _lowestFree);
-            while (fd < _slots.Length && _slots[fd].IsTaken)
+            while (fd < _files.Length && _marks[fd] != Marks.None)
                 fd++;
             if (fd >= limit)
                 return Errno.EMFILE;
-            if (fd >= _slots.Length)
-                Array.Resize(ref _slots, Math.Max(fd + 1, 2 * _slots.Length));
-            _slots[fd].IsTaken = true;
+            if (fd >= _files.Length)
+            {
+                Array.Resize(ref _files, Math.Max(fd + 1, 2 * _files.Length));
+                Array.Resize(ref _marks, _files.Length);
+            }
+            _marks[fd] = Marks.Taken;
             if (fd == _lowestFree)
                 _lowestFree = fd + 1;
             return fd;
@@ -45,8 +49,8 @@ internal sealed class FdTable(int limit)
     {
         lock (_lock)
         {
-            _slots[fd].File = file;
-            _slots[fd].CloseOnExec = closeOnExec;
+            _files[fd] = file;
+            _marks[fd] = closeOnExec ? Marks.Taken | Marks.CloseOnExec : Marks.Taken;
         }
     }
 
@@ -62,7 +66,7 @@ internal sealed class FdTable(int limit)
     {
         lock (_lock)
         {
-            File? file = (uint)fd < (uint)_slots.Length ? _slots[fd].File : null;
+            File? file = (uint)fd < (uint)_files.Length ? _files[fd] : null;
             return file is not null && file.TryHold() ? file : null;
         }
     }
@@ -72,7 +76,7 @@ internal sealed class FdTable(int limit)
     {
         lock (_lock)
         {
-            if ((uint)fd >= (uint)_slots.Length || _slots[fd].File is not { } file)
+            if ((uint)fd >= (uint)_files.Length || _files[fd] is not { } file)
                 return null;
             Free(fd);
             return file;
@@ -85,9 +89,9 @@ internal sealed class FdTable(int limit)
         lock (_lock)
         {
             var files = new List<File>();
-            for (int fd = 0; fd < _slots.Length; fd++)
+            for (int fd = 0; fd < _files.Length; fd++)
             {
-                if (_slots[fd].File is { } file)
+                if (_files[fd] is { } file)
                 {
                     files.Add(file);
                     Free(fd);
@@ -103,25 +107,27 @@ internal sealed class FdTable(int limit)
         lock (_lock)
         {
             value = false;
-            if ((uint)fd >= (uint)_slots.Length || _slots[fd].File is null)
+            if ((uint)fd >= (uint)_files.Length || _files[fd] is null)
                 return false;
             if (set is { } on)
-                _slots[fd].CloseOnExec = on;
-            value = _slots[fd].CloseOnExec;
+                _marks[fd] = on ? _marks[fd] | Marks.CloseOnExec : _marks[fd] & ~Marks.CloseOnExec;
+            value = (_marks[fd] & Marks.CloseOnExec) != 0;
             return true;
         }
     }
 
     private void Free(int fd)
     {
-        _slots[fd] = default;
+        _files[fd] = null;
+        _marks[fd] = Marks.None;
         _lowestFree = Math.Min(_lowestFree, fd);
     }
 
-    private struct Slot
+    [Flags]
+    private enum Marks : byte
     {
-        public File? File;
-        public bool IsTaken;
-        public bool CloseOnExec;
+        None = 0,
+        Taken = 1,
+        CloseOnExec = 2,
     }
 }

@@ -30,6 +30,27 @@ internal sealed class RareTcpState
     /// <summary>TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK.</summary>
     public bool ThinLinearTimeouts;
 
+    /// <summary>TCP_CONGESTION; null for the system's.</summary>
+    public string? CongestionName;
+
+    public FastOpenState? FastOpen;
+
+    public MtuProbe? MtuSearch;
+
+    /// <summary>TCP_USER_TIMEOUT in milliseconds, TCP_NOTSENT_LOWAT, TCP_LINGER2 in seconds, TCP_SYNCNT, TCP_DEFER_ACCEPT.</summary>
+    public uint UserTimeout, NotsentLowat;
+    public int Linger2;
+    public byte SynRetries, DeferAccept;
+
+    /// <summary>The number of the next send without copying, and the memory of its notices. Linux: sk_zckey, sk_omem_alloc.</summary>
+    public uint ZeroCopyKey;
+    public int NoticeMemory;
+
+    /// <summary>When the next packet may leave; Never if none waits. Linux: pacing_timer.</summary>
+    public Micros PacingDeadline = Micros.Never;
+
+    /// <summary>When the peer's window first was zero with data to send. Linux: icsk_probes_tstamp.</summary>
+    public Micros ProbesStart;
 
     /// <summary>What an accepted connection has from its listener.</summary>
     public RareTcpState Clone() => new()
@@ -42,6 +63,12 @@ internal sealed class RareTcpState
         DelayedAckMax = DelayedAckMax,
         ReportInq = ReportInq,
         ThinLinearTimeouts = ThinLinearTimeouts,
+        CongestionName = CongestionName,
+        FastOpen = FastOpen?.CloneForChild(),
+        UserTimeout = UserTimeout,
+        SynRetries = SynRetries,
+        Linger2 = Linger2,
+        NotsentLowat = NotsentLowat,
     };
 
     /// <summary>The MTU that an ICMP error told while the socket was owned. Linux: mtu_info.</summary>

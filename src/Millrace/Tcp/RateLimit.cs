@@ -3,19 +3,22 @@ using Millrace.Tracing;
 
 namespace Millrace.Tcp;
 
-/// <summary>One answer in each interval. RFC 5961 §7. Linux: __tcp_oow_rate_limited.</summary>
-internal static class RateLimit
+/// <summary>One answer in each interval. RFC 5961 §7. Linux: __tcp_oow_rate_limited, last_oow_ack_time.</summary>
+internal struct RateLimit
 {
-    /// <summary>Whether an answer must be left out; else notes that one is given. <paramref name="last"/> is Never before the first.</summary>
-    public static bool IsLimited(Cpu cpu, Sysctls sysctls, ref Micros last, Mib counter)
+    /// <summary>When the last answer was given, milliseconds modulo 2³²; 0: never.</summary>
+    private uint _last;
+
+    /// <summary>Whether an answer must be left out; else notes that one is given.</summary>
+    public bool IsLimited(Cpu cpu, Sysctls sysctls, Mib counter)
     {
-        Micros now = cpu.Now;
-        if (last != Micros.Never && now - last < Micros.FromMilliseconds(sysctls.TcpInvalidRatelimit))
+        uint now = (uint)cpu.Now.Milliseconds;
+        if (_last != 0 && now - _last < (uint)sysctls.TcpInvalidRatelimit)
         {
             cpu.Mib.Inc(counter);
             return true;
         }
-        last = now;
+        _last = now == 0 ? 1 : now;
         return false;
     }
 }

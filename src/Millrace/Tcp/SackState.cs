@@ -5,12 +5,15 @@ using Millrace.Wire;
 namespace Millrace.Tcp;
 
 /// <summary>
-/// What the receiver reports of its out-of-order queue: up to four ranges, the newest first, and the duplicate range of a DSACK.
+/// The segments that came too early, and what the receiver reports of them: up to four ranges, the newest first, and the duplicate range of a DSACK.
 /// </summary>
 /// <remarks>RFC 2018 §4, RFC 2883. Linux: selective_acks, duplicate_sack, tcp_sack_new_ofo_skb, tcp_sack_maybe_coalesce.</remarks>
 internal sealed class SackState
 {
     private Blocks _blocks;
+
+    /// <summary>Segments that came too early. Linux: out_of_order_queue.</summary>
+    public OutOfOrderQueue Queue;
 
     /// <summary>Ranges in the queue that are reported. Linux: num_sacks.</summary>
     public int Count { get; private set; }

@@ -94,10 +94,20 @@ internal static class TcpInfoWriter
         Put(info, 236, sk.Rehashes);
     }
 
+    private static void WriteTimeouts(Cpu cpu, LossStatistics losses, Span<byte> info)
+    {
+        BitConverter.TryWriteBytes(info[240..], losses.TotalRto);
+        BitConverter.TryWriteBytes(info[242..], losses.TotalRtoRecoveries);
+        uint rtoTime = losses.TotalRtoTimeMs;
+        if (losses.RtoStart != Micros.Zero)
+            rtoTime += (uint)(cpu.Now - losses.RtoStart).Milliseconds;
+        Put(info, 244, rtoTime);
+    }
+
     private static void WriteTotals(Cpu cpu, TcpSock sk, Span<byte> info)
     {
         ref TcpStatistics stats = ref sk.Stats;
-        Put(info, 100, stats.TotalRetransmits);
+        Put(info, 100, sk.TotalRetransmits);
         Put(info, 120, stats.BytesAcked);
         Put(info, 128, stats.BytesReceived);
         Put(info, 136, stats.SegmentsOut);
@@ -108,16 +118,12 @@ internal static class TcpInfoWriter
         Put(info, 192, sk.Delivered);
         Put(info, 196, sk.Rate.DeliveredCe);
         Put(info, 200, stats.BytesSent);
-        Put(info, 208, stats.BytesRetransmitted);
-        Put(info, 216, stats.DsackDuplicates);
+        Put(info, 208, sk.Losses?.BytesRetransmitted ?? 0);
+        Put(info, 216, sk.Losses?.DsackDuplicates ?? 0);
         Put(info, 220, (uint)sk.Reorder.Seen);
-        Put(info, 224, stats.OutOfOrderReceived);
-        BitConverter.TryWriteBytes(info[240..], stats.TotalRto);
-        BitConverter.TryWriteBytes(info[242..], stats.TotalRtoRecoveries);
-        uint rtoTime = stats.TotalRtoTimeMs;
-        if (stats.RtoStart != Micros.Zero)
-            rtoTime += (uint)(cpu.Now - stats.RtoStart).Milliseconds;
-        Put(info, 244, rtoTime);
+        Put(info, 224, sk.Losses?.OutOfOrderReceived ?? 0);
+        if (sk.Losses is { } losses)
+            WriteTimeouts(cpu, losses, info);
         if (sk.AccEcn is { } accEcn)
             WriteAccEcn(accEcn, info);
     }

@@ -93,7 +93,7 @@ internal sealed partial class TcpProto
         Binds.Inherit(cpu, made, listener);
         if (options.HasTimestamp && made.HasTimestamps)
             made.TsRecent = options.TsVal;
-        if (listener.AcceptQueue!.TryAdd(cpu, listener, made))
+        if (listener.AcceptQueue!.TryAdd(cpu, made))
         {
             ToChild(cpu, listener, made, skb);
             return;

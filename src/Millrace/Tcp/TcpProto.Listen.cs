@@ -22,7 +22,6 @@ internal sealed partial class TcpProto
             return Errno.ENETDOWN;
         sk.AcceptQueue ??= new AcceptQueue();
         sk.AcceptQueue.Reopen();
-        sk.AcceptBacklog = 0;
         sk.AcceptQueue.DeferAccept = sk.DeferAccept;
         EnableFastOpen(sk);
         sk.Ack = default;
@@ -47,7 +46,7 @@ internal sealed partial class TcpProto
         queue.Close(cpu);
         if (queue is GatedAcceptQueue { Gate: var gate })
             CloseGate(cpu, gate);
-        while (queue.Take(cpu, sk) is TcpSock child)
+        while (queue.Take(cpu) is TcpSock child)
         {
             cpu.BhDisable();
             child.Lock.Lock(cpu);
@@ -145,7 +144,7 @@ internal sealed partial class TcpProto
     {
         TcpSock listener = request.Listener;
         Replies.SendSynAck(cpu, request, cookie);
-        if (listener.AcceptQueue!.TryAdd(cpu, listener, child))
+        if (listener.AcceptQueue!.TryAdd(cpu, child))
             listener.DataReady(cpu, default);
         else
             ForgetChild(cpu, child);
@@ -371,7 +370,7 @@ internal sealed partial class TcpProto
         if (seq == request.RcvIsn && flags == TcpFlags.Syn && !old)
         {
             // The SYN again: so goes the SYN-ACK.
-            if (!RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+            if (!request.OutOfWindowAcks.IsLimited(cpu, Sysctls, Mib.TcpExtTCPACKSkippedSynRecv))
             {
                 NoteSynAgain(request, skb, tcp.Flags);
                 ResendSynAck(cpu, request);
@@ -421,7 +420,7 @@ internal sealed partial class TcpProto
     private RequestVerdict RejectForRequest(Cpu cpu, TcpRequestSock request, TcpFlags flags, bool old, bool badEcho)
     {
         if ((flags & TcpFlags.Rst) == 0
-            && !RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+            && !request.OutOfWindowAcks.IsLimited(cpu, Sysctls, Mib.TcpExtTCPACKSkippedSynRecv))
             AckForRequest(cpu, request);
         if (old)
             cpu.Mib.Inc(Mib.TcpExtPAWSEstab);
@@ -433,7 +432,7 @@ internal sealed partial class TcpProto
     // A RST that is not exact: whoever sent it learns the number to use. RFC 5961 §3.2.
     private void ChallengeForRequest(Cpu cpu, TcpRequestSock request)
     {
-        if (RateLimit.IsLimited(cpu, Sysctls, ref request.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedSynRecv))
+        if (request.OutOfWindowAcks.IsLimited(cpu, Sysctls, Mib.TcpExtTCPACKSkippedSynRecv))
             return;
         cpu.Mib.Inc(Mib.TcpExtTCPChallengeACK);
         AckForRequest(cpu, request);
@@ -489,12 +488,12 @@ internal sealed partial class TcpProto
         if (sawTimestamp && skb.Tcp.Seq <= request.RcvNxt)
             made.TsRecent = options.TsVal;
         if (request.SavedSyn is { } syn)
-            (made.Rare ??= new RareTcpState()).SavedSyn = syn;
+            made.AttachRare().SavedSyn = syn;
         made.SynAckSent = request.Retransmits == 0 ? request.SynAckSent : Micros.Zero;
         cpu.Trace(Tp.inet_csk_complete_hashdance, made);
         request.Hold();
         EndRequest(cpu, request);
-        bool queued = TryTakeForPending(cpu, request, made) || listener.AcceptQueue!.TryAdd(cpu, listener, made);
+        bool queued = TryTakeForPending(cpu, request, made) || listener.AcceptQueue!.TryAdd(cpu, made);
         request.Put(cpu);
         if (queued)
         {
@@ -534,14 +533,13 @@ internal sealed partial class TcpProto
         sk.CopyFromListener(listener);
         // Of all keys it needs its peer's. Linux: tcp_md5_key_copy.
         if (listener.Md5Keys?.Find(request.RemoteAddr) is { } key)
-            Rare(sk).Md5Keys = new Md5Keys(key with { Address = request.RemoteAddr, PrefixLength = request.RemoteAddr.IsV4 ? 32 : 128 });
-        sk.LocalAddr = sk.SourceAddr = request.LocalAddr;
+            sk.AttachRare().Md5Keys = new Md5Keys(key with { Address = request.RemoteAddr, PrefixLength = request.RemoteAddr.IsV4 ? 32 : 128 });
+        sk.SetLocalAddr(request.LocalAddr);
         sk.RemoteAddr = request.RemoteAddr;
         sk.LocalPort = request.LocalPort;
         sk.RemotePort = request.RemotePort;
         sk.BoundIfIndex = request.BoundIfIndex;
         sk.OpenedFrom = (skb.IfIndex, IpHeaders.Ttl(skb), IpHeaders.DsField(skb));
-        sk.AfOps = request.AfOps;
         if (Sysctls.TcpReflectTos)
             (sk.Tos, sk.TrafficClass) = sk.RemoteAddr.IsV4 ? (TosOf(request), sk.TrafficClass) : (sk.Tos, TosOf(request));
         ResetConnection(sk);
@@ -588,7 +586,7 @@ internal sealed partial class TcpProto
 
     private static TcpSock? TakeChild(Cpu cpu, TcpSock listener)
     {
-        var child = (TcpSock?)listener.AcceptQueue!.Take(cpu, listener);
+        var child = (TcpSock?)listener.AcceptQueue!.Take(cpu);
         if (child is { FastOpen: { } state })
             state.IsAccepted = true;
         return child;

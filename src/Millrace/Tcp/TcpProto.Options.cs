@@ -52,7 +52,7 @@ internal sealed partial class TcpProto
             case TcpOption.KeepIdle:
                 if (number is < 1 or > MaxKeepIdle)
                     return Errno.EINVAL;
-                Rare(sk).KeepAliveTime = Micros.FromSeconds(number);
+                sk.AttachRare().KeepAliveTime = Micros.FromSeconds(number);
                 sk.OnKeepAliveTimeChanged(cpu);
                 return Errno.OK;
             case TcpOption.SynCnt:
@@ -107,17 +107,17 @@ internal sealed partial class TcpProto
             case TcpOption.KeepIntvl:
                 if (number is < 1 or > MaxKeepIntvl)
                     return Errno.EINVAL;
-                Rare(sk).KeepAliveInterval = Micros.FromSeconds(number);
+                sk.AttachRare().KeepAliveInterval = Micros.FromSeconds(number);
                 return Errno.OK;
             case TcpOption.KeepCnt:
                 if (number is < 1 or > MaxKeepCnt)
                     return Errno.EINVAL;
-                Rare(sk).KeepAliveProbes = (byte)number;
+                sk.AttachRare().KeepAliveProbes = (byte)number;
                 return Errno.OK;
             case TcpOption.ThinLinearTimeouts:
                 if (number is < 0 or > 1)
                     return Errno.EINVAL;
-                Rare(sk).ThinLinearTimeouts = number != 0;
+                sk.AttachRare().ThinLinearTimeouts = number != 0;
                 return Errno.OK;
             // Thin streams need it no more: what RACK does is soon enough. Linux: likewise.
             case TcpOption.ThinDupack:
@@ -125,27 +125,27 @@ internal sealed partial class TcpProto
             case TcpOption.SaveSyn:
                 if (number is < 0 or > 2)
                     return Errno.EINVAL;
-                Rare(sk).SaveSyn = (byte)number;
+                sk.AttachRare().SaveSyn = (byte)number;
                 return Errno.OK;
             case TcpOption.Inq:
                 if (number is < 0 or > 1)
                     return Errno.EINVAL;
-                Rare(sk).ReportInq = number != 0;
+                sk.AttachRare().ReportInq = number != 0;
                 return Errno.OK;
             case TcpOption.RtoMaxMs:
                 if (number is < 1000 or > 120_000)
                     return Errno.EINVAL;
-                Rare(sk).RtoMax = Micros.FromMilliseconds(number);
+                sk.AttachRare().RtoMax = Micros.FromMilliseconds(number);
                 return Errno.OK;
             case TcpOption.RtoMinUs:
                 if (number < TcpConstants.TimeoutMin.Value || number > TcpConstants.RtoMin.Value)
                     return Errno.EINVAL;
-                Rare(sk).RtoMin = new Micros(number);
+                sk.AttachRare().RtoMin = new Micros(number);
                 return Errno.OK;
             case TcpOption.DelAckMaxUs:
                 if (number < TcpConstants.TimeoutMin.Value || number > TcpConstants.DelayedAckMax.Value)
                     return Errno.EINVAL;
-                Rare(sk).DelayedAckMax = new Micros(number);
+                sk.AttachRare().DelayedAckMax = new Micros(number);
                 return Errno.OK;
             default:
                 return Errno.ENOPROTOOPT;
@@ -311,7 +311,7 @@ internal sealed partial class TcpProto
         else if (changed.Count * Md5Key.Memory > Sysctls.OptmemMax)
             error = Errno.ENOMEM;
         else
-            Rare(sk).Md5Keys = changed;
+            sk.AttachRare().Md5Keys = changed;
         sk.ReleaseSock(context.Cpu);
         return error;
     }
@@ -327,8 +327,6 @@ internal sealed partial class TcpProto
             rare.SavedSyn = null;
         return Errno.OK;
     }
-
-    private static RareTcpState Rare(TcpSock sk) => sk.Rare ??= new RareTcpState();
 
     // Linux: __tcp_sock_set_nodelay.
     private static void SetNoDelay(Cpu cpu, TcpSock sk, bool on)

@@ -297,7 +297,7 @@ internal sealed partial class TcpProto
         if (sk.WriteQueue.Last is not { } skb || skb.Tcp.Seq != skb.Tcp.EndSeq)
             return;
         sk.WriteQueue.Remove(skb);
-        if (sk.WriteQueue.IsEmpty)
+        if (sk.IsAllSent)
             sk.Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, sk.NothingQueued);
         sk.FreeWriteSkb(cpu, skb);
     }

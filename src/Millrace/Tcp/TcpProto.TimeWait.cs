@@ -145,7 +145,7 @@ internal sealed partial class TcpProto
         bool old, bool sawTimestamp)
     {
         if (old || !IsInWindow(seq, end, tw.RcvNxt, tw.RcvNxt + tw.RcvWnd))
-            return RateLimit.IsLimited(cpu, Sysctls, ref tw.LastOutOfWindowAck, Mib.TcpExtTCPACKSkippedFinWait2)
+            return tw.OutOfWindowAcks.IsLimited(cpu, Sysctls, Mib.TcpExtTCPACKSkippedFinWait2)
                 ? TimeWaitVerdict.Done
                 : TimeWaitVerdict.Ack;
         if (tcp.Has(TcpFlags.Rst))
@@ -175,7 +175,7 @@ internal sealed partial class TcpProto
     {
         // Data is not part of a loop of ACKs.
         bool data = skb.Tcp.Seq != skb.Tcp.EndSeq && !tcp.Has(TcpFlags.Syn);
-        return !data && RateLimit.IsLimited(cpu, Sysctls, ref tw.LastOutOfWindowAck, counter) ? TimeWaitVerdict.Done : TimeWaitVerdict.Ack;
+        return !data && tw.OutOfWindowAcks.IsLimited(cpu, Sysctls, counter) ? TimeWaitVerdict.Done : TimeWaitVerdict.Ack;
     }
 
     private static void NoteTimestamp(Cpu cpu, TcpTimeWaitSock tw, in TcpOptions options)

@@ -122,7 +122,6 @@ internal sealed partial class TcpProto : Proto
     {
         var sk = (TcpSock)sock;
         cpu.Trace(sk.Family == Af.Inet6 ? Tp.tcp_v6_init_sock : Tp.tcp_v4_init_sock, sk);
-        sk.AfOps = sk.Family == Af.Inet6 ? _with.Ipv6 : _with.Ipv4;
         sk.ReceiveBuffer = Sysctls.TcpRmem.Default;
         sk.SendBuffer = Sysctls.TcpWmem.Default;
         ResetConnection(sk);
@@ -232,11 +231,7 @@ internal sealed partial class TcpProto : Proto
     {
         if (sk.SourceAddr.IsAny)
         {
-            Binds.Change(cpu, sk, route.Source, static (s, source) =>
-            {
-                s.SourceAddr = source;
-                s.LocalAddr = source;
-            });
+            Binds.Change(cpu, sk, route.Source, static (s, source) => s.SetLocalAddr(source));
         }
         if (sk.TsRecentStamp != 0 && sk.RemoteAddr != remote)
         {
@@ -248,7 +243,6 @@ internal sealed partial class TcpProto : Proto
         sk.RemoteAddr = remote;
         sk.RemotePort = port;
         sk.FlowLabel = sk.HasInet(InetFlags.FlowInfoSend) ? flowInfo & 0xf_ffff : 0;
-        sk.AfOps = AfOpsOf(remote);
         sk.Route = route;
         sk.MssClamp = TcpConstants.DefaultMss;
         sk.SetState(cpu, TcpState.SynSent);

@@ -21,11 +21,11 @@ internal sealed class TcpRequestSock : SockCommon
     /// <summary>RCV.NXT. Linux: rcv_nxt.</summary>
     public SeqNumber RcvNxt;
 
-    public uint TsRecent, TsOffset, RcvWnd;
+    public uint TsRecent, RcvWnd;
 
     /// <summary>When the SYN-ACK was first sent; 0 if never. Linux: snt_synack.</summary>
     public Micros SynAckSent;
-    public Micros LastOutOfWindowAck = Micros.Never;
+    public RateLimit OutOfWindowAcks;
 
     public int WndClamp;
     public ushort Mss;

@@ -197,7 +197,7 @@ internal sealed partial class TcpSock
                 Snd.Wnd = window;
                 FastPath = false;
                 CheckFastPath();
-                if (!WriteQueue.IsEmpty)
+                if (!IsAllSent)
                     RestartAfterIdle(cpu);
                 if (window > Snd.MaxWnd)
                 {

@@ -168,7 +168,9 @@ internal sealed partial class TcpSock
             // What was SACKed had been sent after the head: the timer may move on, once.
             ack.Flags |= AckFlags.SetXmitTimer;
         }
-        AttachCongestion().OnPacketsAcked(this, cpu, new AckSample(ack.AckedPackets, ack.Rate.RttUs, ack.Rate.PriorInFlight));
+        // The algorithm begins when the handshake is over: what it learned before would be forgotten.
+        if (State != TcpState.SynSent)
+            AttachCongestion().OnPacketsAcked(this, cpu, new AckSample(ack.AckedPackets, ack.Rate.RttUs, ack.Rate.PriorInFlight));
     }
 
     // Linux: tcp_ack_update_rtt.
@@ -307,8 +309,8 @@ internal sealed partial class TcpSock
         LossRecovery recovery = Recovery!;
         if (block.Length <= MssCache && recovery.Probe.IsOut && block.End == recovery.Probe.End)
             ack.Flags |= AckFlags.DsackTlp;
-        Stats.DsackDuplicates += segments;
-        if (Stats.DsackDuplicates > Stats.TotalRetransmits)
+        AttachLosses().DsackDuplicates += segments;
+        if (Losses!.DsackDuplicates > TotalRetransmits)
             return 0;
         Features |= TcpFeatures.DsackSeen;
         // Reordering made RACK retransmit too soon; a duplicate probe is the probe's own affair.

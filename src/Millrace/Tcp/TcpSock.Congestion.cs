@@ -17,9 +17,6 @@ internal sealed partial class TcpSock
         return Congestion;
     }
 
-    /// <summary>The algorithm that the user asked for; null for the system's.</summary>
-    public string? CongestionName;
-
     /// <summary>TCP_CONGESTION, on a connection in any state. Linux: tcp_set_congestion_control, tcp_reinit_congestion_control.</summary>
     public void ChangeCongestion(string name)
     {
@@ -87,8 +84,8 @@ internal sealed partial class TcpSock
     // Linux: tcp_cong_control.
     private void ControlCongestion(Cpu cpu, uint delivered, ref AckContext ack)
     {
-        CongestionControl congestion = AttachCongestion();
-        if (congestion.ControlsAll)
+        // One that controls all starts with the connection; another is not needed before something is acknowledged.
+        if (Congestion is { ControlsAll: true } congestion)
         {
             congestion.Control(this, cpu, ack.Rate);
             return;
@@ -103,7 +100,7 @@ internal sealed partial class TcpSock
             AckFlags needed = Reorder.Degree > Tcp.Sysctls.TcpReordering ? AckFlags.ForwardProgress : AckFlags.DataAcked;
             if (ack.Has(needed))
             {
-                congestion.CongestionAvoidance(this, cpu, delivered);
+                AttachCongestion().CongestionAvoidance(this, cpu, delivered);
                 Cc.Stamp = cpu.Now;
             }
         }
@@ -129,7 +126,7 @@ internal sealed partial class TcpSock
         Cc.Used = Math.Max(Cc.Used, PacketsOut);
         if (Tcp.Sysctls.TcpSlowStartAfterIdle && cpu.Now - Cc.Stamp >= Rto && Congestion is not { ControlsAll: true })
             OnApplicationLimited(cpu);
-        if (WriteQueue.IsEmpty && Socket is not null && Has(Sockets.SockFlags.NoSpace)
+        if (IsAllSent && Socket is not null && Has(Sockets.SockFlags.NoSpace)
             && State is TcpState.Established or TcpState.CloseWait)
             Stats.Chrono.Start(ChronoType.SendBuffer, cpu.Now);
     }

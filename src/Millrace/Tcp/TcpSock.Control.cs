@@ -42,7 +42,7 @@ internal sealed partial class TcpSock
             tail.Tcp.Flags |= TcpFlags.Fin;
             tail.Tcp.EndSeq++;
             Snd.Written++;
-            if (WriteQueue.IsEmpty)
+            if (IsAllSent)
             {
                 // It went with a buffer that is out already; its retransmission will carry it.
                 Snd.Nxt++;

@@ -95,14 +95,14 @@ internal sealed partial class TcpSock
             cpu.FreeSkb(skb);
         if (fin)
             ReceiveFin(cpu);
-        if (!OutOfOrder.IsEmpty)
+        if (!IsInOrder)
         {
             DrainOutOfOrder(cpu);
             // RFC 5681 §4.2: a filled gap is acknowledged at once.
-            if (OutOfOrder.IsEmpty)
+            if (IsInOrder)
                 Ack.Pending |= AckPending.Now;
         }
-        SackOut?.OnAdvance(Rcv.Nxt, OutOfOrder.IsEmpty);
+        SackOut?.OnAdvance(Rcv.Nxt, IsInOrder);
         CheckFastPath();
         if (!Has(SockFlags.Dead))
             NotifyData(cpu);
@@ -246,7 +246,7 @@ internal sealed partial class TcpSock
         MeasureReceivedMss(skb);
         FastPath = false;
         Ack.Pending |= AckPending.Scheduled;
-        Stats.OutOfOrderReceived += Math.Max(1u, skb.GsoSegs);
+        AttachLosses().OutOfOrderReceived += Math.Max(1u, skb.GsoSegs);
         cpu.Mib.Inc(Mib.TcpExtTCPOFOQueue);
         SeqNumber seq = skb.Tcp.Seq, end = skb.Tcp.EndSeq;
         InsertOutOfOrder(cpu, skb);
@@ -360,7 +360,7 @@ internal sealed partial class TcpSock
 
     private void PurgeOutOfOrder(Cpu cpu)
     {
-        while (OutOfOrder.First is { } skb)
+        while (SackOut?.Queue.First is { } skb)
         {
             OutOfOrder.Remove(skb);
             UnchargeReceived(skb.TrueSize);
@@ -372,6 +372,8 @@ internal sealed partial class TcpSock
     // ---- What is reported of duplicates: RFC 2883 ----
 
     private SackState AttachSack() => SackOut ??= new SackState();
+
+    private ref OutOfOrderQueue OutOfOrder => ref AttachSack().Queue;
 
     // Linux: tcp_dsack_set.
     private void SetDsack(Cpu cpu, SeqRange range)

@@ -10,9 +10,6 @@ namespace Millrace.Tcp;
 /// <summary>Fast Open's steps in a connection's own life. RFC 7413.</summary>
 internal sealed partial class TcpSock
 {
-    /// <summary>Null for a socket that has nothing to do with Fast Open.</summary>
-    public FastOpenState? FastOpen;
-
     /// <summary>Writers that wait for the connection. Linux: sk_write_pending.</summary>
     public int WritePending;
 
@@ -208,16 +205,16 @@ internal sealed partial class TcpSock
         ushort mss = MssClamp == UserMss ? options.Mss : MssClamp;
         bool hasOption = options.HasFastOpen && state.SynHadOption;
         byte tryExperimental = 0;
-        if (state.SynHadOption && Stats.TotalRetransmits == 0 && !hasOption && !state.SynHadData)
+        if (state.SynHadOption && TotalRetransmits == 0 && !hasOption && !state.SynHadData)
             tryExperimental = (byte)(state.SynHadExperimental ? 2 : 1);
         FastOpenCookie cookie = hasOption
             ? new FastOpenCookie(options.FastOpenCookie.ToArray(), options.FastOpenIsExperimental)
             : FastOpenCookie.None;
-        bool synLost = !cookie.HasCookie && data is not null && Stats.TotalRetransmits > 0;
+        bool synLost = !cookie.HasCookie && data is not null && TotalRetransmits > 0;
         Tcp.Metrics.LearnCookie(cpu, this, mss, cookie, synLost, tryExperimental);
         if (data is not null)
         {
-            state.Failure = Stats.TotalRetransmits > 0 ? FastOpenFailure.SynRetransmitted : FastOpenFailure.DataNotAcked;
+            state.Failure = TotalRetransmits > 0 ? FastOpenFailure.SynRetransmitted : FastOpenFailure.DataNotAcked;
             for (SkBuff? unacked = data; unacked is not null; unacked = SeqTree.After(unacked))
                 MarkLost(cpu, unacked);
             RetransmitWithoutCongestion(cpu);
@@ -254,7 +251,7 @@ internal sealed partial class TcpSock
             return;
         if (Stats.DataSegmentsIn == 0)
         {
-            if (OutOfOrder.First is { } only && SeqTree.After(only) is null && (only.Tcp.Flags & TcpFlags.Fin) != 0)
+            if (SackOut?.Queue.First is { } only && SeqTree.After(only) is null && (only.Tcp.Flags & TcpFlags.Fin) != 0)
                 Tcp.Blackhole.Note(cpu);
         }
         else if (state.ProbesBlackhole && Route is not { Device: Devices.LoopbackDevice })

@@ -18,7 +18,7 @@ internal sealed partial class TcpSock
     /// <summary>Linux: tcp_fast_path_check.</summary>
     public void CheckFastPath()
     {
-        if (OutOfOrder.IsEmpty && Rcv.Wnd > 0 && ReceiveAllocated < ReceiveBuffer && UrgData == 0)
+        if (IsInOrder && Rcv.Wnd > 0 && ReceiveAllocated < ReceiveBuffer && UrgData == 0)
             FastPath = true;
     }
 

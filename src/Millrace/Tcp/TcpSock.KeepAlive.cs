@@ -66,7 +66,7 @@ internal sealed partial class TcpSock
         if (!Has(SockFlags.KeepOpen) || State is TcpState.Close or TcpState.SynSent or TcpState.Listen)
             return;
         Micros next = KeepAliveTime;
-        if (PacketsOut == 0 && WriteQueue.IsEmpty)
+        if (PacketsOut == 0 && IsAllSent)
         {
             Micros idle = IdleTime(cpu);
             if (idle < KeepAliveTime)

@@ -90,7 +90,7 @@ internal sealed partial class TcpSock
     /// <summary>What has been written last is urgent. Linux: tcp_mark_urg.</summary>
     public void MarkUrgent()
     {
-        (Rare ??= new RareTcpState()).UrgentSent = true;
+        AttachRare().UrgentSent = true;
         Snd.Up = Snd.Written;
     }
 

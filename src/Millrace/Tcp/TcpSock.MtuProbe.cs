@@ -12,9 +12,6 @@ internal sealed partial class TcpSock
     /// <summary>The smallest window with which a probe's loss is noticed as one. Linux: tcp_mtu_probe.</summary>
     private const uint MinProbeCwnd = 11;
 
-    /// <summary>Null unless the stack probes.</summary>
-    public MtuProbe? MtuSearch;
-
     /// <summary>The packet that a segment with so many bytes of payload makes. Linux: tcp_mss_to_mtu.</summary>
     private int MtuOfMss(int mss) => mss + HeaderLength + AfOps.HeaderLength;
 

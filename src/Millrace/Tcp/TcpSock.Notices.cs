@@ -14,9 +14,6 @@ internal sealed partial class TcpSock
     /// <summary>What a notice that is yet to come counts. Linux: SKB_TRUESIZE(0).</summary>
     private const int NoticeMemory = 576;
 
-    private uint _zeroCopyKey;
-    private int _noticeMemory;
-
     public override bool SupportsZeroCopy => true;
 
     // ---- Zero-copy ----
@@ -28,27 +25,27 @@ internal sealed partial class TcpSock
     public ZeroCopySend? BeginZeroCopy(long size)
     {
         if (WriteQueue.Last?.ZeroCopy is ZeroCopySend last && last.Sends < MaxNoticeSends && last.Bytes + size <= MaxNoticeBytes
-            && last.First + (uint)last.Sends == _zeroCopyKey)
+            && last.First + (uint)last.Sends == AttachRare().ZeroCopyKey)
         {
             last.Sends++;
             last.Bytes += size;
-            _zeroCopyKey++;
+            AttachRare().ZeroCopyKey++;
             last.Hold();
             return last;
         }
-        if (Interlocked.Add(ref _noticeMemory, NoticeMemory) > Tcp.Sysctls.OptmemMax)
+        if (Interlocked.Add(ref AttachRare().NoticeMemory, NoticeMemory) > Tcp.Sysctls.OptmemMax)
         {
-            Interlocked.Add(ref _noticeMemory, -NoticeMemory);
+            Interlocked.Add(ref AttachRare().NoticeMemory, -NoticeMemory);
             return null;
         }
         Hold();
-        return new ZeroCopySend(this, _zeroCopyKey++) { Bytes = size };
+        return new ZeroCopySend(this, AttachRare().ZeroCopyKey++) { Bytes = size };
     }
 
     /// <summary>Nothing of the send was taken: its number is free again. Linux: msg_zerocopy_put_abort.</summary>
     public void AbortZeroCopy(Cpu cpu, ZeroCopySend notice)
     {
-        _zeroCopyKey--;
+        AttachRare().ZeroCopyKey--;
         notice.Sends--;
         notice.Release(cpu);
     }
@@ -56,7 +53,7 @@ internal sealed partial class TcpSock
     // Linux: __msg_zerocopy_callback.
     private void OnZeroCopyDone(Cpu cpu, ZeroCopySend send)
     {
-        Interlocked.Add(ref _noticeMemory, -NoticeMemory);
+        Interlocked.Add(ref AttachRare().NoticeMemory, -NoticeMemory);
         if (send.Sends > 0 && !Has(SockFlags.Dead))
         {
             const byte copied = 1;

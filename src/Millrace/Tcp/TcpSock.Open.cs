@@ -104,7 +104,7 @@ internal sealed partial class TcpSock
     private void ClearRetransmits()
     {
         Packets.Retrans = Packets.Lost = Packets.Sacked = 0;
-        Stats.TotalRto = 0;
+        Losses?.TotalRto = 0;
         if (Recovery is { } recovery)
             recovery.Undo.Clear();
     }
@@ -190,7 +190,8 @@ internal sealed partial class TcpSock
             recovery.Undo.Start(request.SndIsn, 0);
             recovery.Undo.FirstRetransmit = Math.Max(request.SynAckSent.Value, 1);
         }
-        Stats.TotalRetransmits = request.Retransmits;
+        if (request.Retransmits > 0)
+            AttachLosses().TotalRetransmits = request.Retransmits;
         if (Has(SockFlags.KeepOpen))
             ArmKeepAlive(cpu, KeepAliveTime);
     }
@@ -219,7 +220,7 @@ internal sealed partial class TcpSock
     public void PurgeWriteQueue(Cpu cpu)
     {
         Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, nothingQueued: true);
-        while (WriteQueue.PopFirst() is { } skb)
+        while (_writeQueue?.PopFirst() is { } skb)
             FreeWriteSkb(cpu, skb);
         if (Recovery is { } recovery)
         {
@@ -268,7 +269,7 @@ internal sealed partial class TcpSock
         if (mtu >= (Route?.Mtu ?? int.MaxValue))
             return;
         Tcp.Routes.UpdatePathMtu(RemoteAddr, mtu);
-        (Rare ??= new RareTcpState()).PendingMtu = mtu;
+        AttachRare().PendingMtu = mtu;
         if (Lock.IsOwned)
             Deferred |= DeferredWorkFlags.MtuReduced;
         else

@@ -169,7 +169,7 @@ internal sealed partial class TcpSock
         if (sent > 0 || cwndLimited)
             ValidateCwnd(cpu, cwndLimited);
         if (sent == 0)
-            return PacketsOut == 0 && !WriteQueue.IsEmpty;
+            return PacketsOut == 0 && !IsAllSent;
         if (InReduction)
             Recovery!.Prr.Out += sent;
         // One loss probe for each episode of silence.

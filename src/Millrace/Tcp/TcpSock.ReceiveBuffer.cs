@@ -133,7 +133,7 @@ internal sealed partial class TcpSock
     // Gives up early data, the furthest first, an eighth of the buffer at a time. Linux: tcp_prune_ofo_queue.
     private bool PruneOutOfOrder(Cpu cpu)
     {
-        if (OutOfOrder.IsEmpty)
+        if (IsInOrder)
             return false;
         int goal = ReceiveBuffer >> 3;
         while (OutOfOrder.Last is { } last)
@@ -148,7 +148,7 @@ internal sealed partial class TcpSock
         }
         cpu.Mib.Inc(Mib.TcpExtOfoPruned);
         // The report would promise what is gone.
-        SackOut = null;
+        SackOut = IsInOrder ? null : new SackState { Queue = OutOfOrder };
         return true;
     }
 
@@ -164,7 +164,7 @@ internal sealed partial class TcpSock
                 CountCollapsed(cpu, Compaction.Merge(cpu, skb, next));
             }
         }
-        for (SkBuff? skb = OutOfOrder.First; skb is not null; skb = SeqTree.After(skb))
+        for (SkBuff? skb = SackOut?.Queue.First; skb is not null; skb = SeqTree.After(skb))
         {
             CountCollapsed(cpu, Compaction.Compact(cpu, skb));
             while (SeqTree.After(skb) is { } next && Compaction.ShouldMerge(skb, next))
@@ -192,7 +192,7 @@ internal sealed partial class TcpSock
         RcvSpace.Space = copied;
         if (!Tcp.Sysctls.TcpModerateRcvbuf || Has(SockFlags.RcvBufLocked))
             return;
-        int beyondHole = OutOfOrder.Last is { } last ? last.Tcp.EndSeq - Rcv.Nxt : 0;
+        int beyondHole = SackOut?.Queue.Last is { } last ? last.Tcp.EndSeq - Rcv.Nxt : 0;
         int space = Scale.BufferFor(copied, before, beyondHole, Tcp.Sysctls.TcpRmem.Max);
         if (space <= ReceiveBuffer)
             return;

@@ -340,7 +340,7 @@ internal sealed partial class TcpSock
         bool recovered = Snd.Una >= recovery.RecoveryPoint, newDataSent = Snd.Nxt > recovery.RecoveryPoint;
         if (ack.Has(AckFlags.UnaAdvanced) && TryUndoLoss(cpu, byFrto: false))
             return;
-        switch (recovery.Frto.OnAck(ack.Flags, duplicates, newDataSent, recovered, !WriteQueue.IsEmpty && Snd.WndEnd > Snd.Nxt))
+        switch (recovery.Frto.OnAck(ack.Flags, duplicates, newDataSent, recovered, !IsAllSent && Snd.WndEnd > Snd.Nxt))
         {
             case FrtoVerdict.Spurious:
                 TryUndoLoss(cpu, byFrto: true);
@@ -372,9 +372,9 @@ internal sealed partial class TcpSock
 
     private void UpdateRtoTime(Cpu cpu)
     {
-        if (Stats.RtoStart == Micros.Zero)
+        if (Losses is not { RtoStart.Value: not 0 } losses)
             return;
-        Stats.TotalRtoTimeMs += (uint)(cpu.Now - Stats.RtoStart).Milliseconds;
-        Stats.RtoStart = Micros.Zero;
+        losses.TotalRtoTimeMs += (uint)(cpu.Now - losses.RtoStart).Milliseconds;
+        losses.RtoStart = Micros.Zero;
     }
 }

@@ -83,8 +83,9 @@ internal sealed partial class TcpSock
         cpu.Mib.Add(Mib.TcpRetransSegs, segments);
         if ((skb.Tcp.Flags & TcpFlags.Syn) != 0)
             cpu.Mib.Inc(Mib.TcpExtTCPSynRetrans);
-        Stats.TotalRetransmits += (uint)segments;
-        Stats.BytesRetransmitted += (ulong)skb.Length;
+        LossStatistics losses = AttachLosses();
+        losses.TotalRetransmits += (uint)segments;
+        losses.BytesRetransmitted += (ulong)skb.Length;
         Errno error = TransmitSkb(cpu, skb);
         // Whether or not it went: its send time is ambiguous from now on.
         skb.Tcp.Sacked |= SackedFlags.EverRetrans;

@@ -56,12 +56,13 @@ internal sealed partial class TcpSock
 
     private void NoteRto(Cpu cpu)
     {
-        if (Stats.RtoStart == Micros.Zero)
+        LossStatistics losses = AttachLosses();
+        if (losses.RtoStart == Micros.Zero)
         {
-            Stats.RtoStart = cpu.Now;
-            Stats.TotalRtoRecoveries++;
+            losses.RtoStart = cpu.Now;
+            losses.TotalRtoRecoveries++;
         }
-        Stats.TotalRto++;
+        losses.TotalRto++;
     }
 
     private void CountFailure(Cpu cpu)
@@ -91,7 +92,7 @@ internal sealed partial class TcpSock
             Backoff = 0;
             Rto = Micros.Min(Micros.Max(Rtt.Rto, RtoMin), RtoMax);
         }
-        else if (State != TcpState.SynSent || Stats.TotalRto > Tcp.Sysctls.TcpSynLinearTimeouts)
+        else if (State != TcpState.SynSent || (Losses?.TotalRto ?? 0) > Tcp.Sysctls.TcpSynLinearTimeouts)
         {
             Backoff++;
             Rto = Micros.Min(Rto << 1, RtoMax);

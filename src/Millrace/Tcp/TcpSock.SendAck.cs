@@ -32,7 +32,7 @@ internal sealed partial class TcpSock
             SendAck(cpu);
             return;
         }
-        if (!outOfOrderPossible || OutOfOrder.IsEmpty)
+        if (!outOfOrderPossible || IsInOrder)
         {
             SendDelayedAck(cpu);
             return;
@@ -80,13 +80,13 @@ internal sealed partial class TcpSock
 
     // ---- Answers to the unacceptable ----
 
-    private Micros _lastOutOfWindowAck = Micros.Never;
+    private RateLimit _outOfWindowAcks;
 
     // A limited number of answers to segments that may be part of a loop. RFC 5961 §7. Linux: tcp_oow_rate_limited.
     private bool IsRateLimited(Cpu cpu, SkBuff skb, bool syn, Mib counter) =>
         (skb.Tcp.Seq == skb.Tcp.EndSeq || syn) && IsAnswerLimited(cpu, counter);
 
-    private bool IsAnswerLimited(Cpu cpu, Mib counter) => RateLimit.IsLimited(cpu, Tcp.Sysctls, ref _lastOutOfWindowAck, counter);
+    private bool IsAnswerLimited(Cpu cpu, Mib counter) => _outOfWindowAcks.IsLimited(cpu, Tcp.Sysctls, counter);
 
     // RFC 5961 §7: limited for the connection, and for the stack. Linux: tcp_send_challenge_ack.
     private void SendChallengeAck(Cpu cpu, bool reflect = false)

@@ -170,7 +170,7 @@ internal sealed partial class TcpSock
         InitMtuSearch(cpu);
         Tcp.Metrics.Apply(cpu, this);
         // A SYN that was lost more than once: start carefully. RFC 5681 §3.1, RFC 6298 §5.7.
-        bool lossy = Stats.TotalRetransmits > 1 && Recovery is { Undo.HasMarker: true };
+        bool lossy = TotalRetransmits > 1 && Recovery is { Undo.HasMarker: true };
         Cc.Cwnd = lossy ? 1 : InitialCwnd;
         Cc.Stamp = cpu.Now;
         if (Congestion is not null)

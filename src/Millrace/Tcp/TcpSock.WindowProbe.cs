@@ -59,7 +59,7 @@ internal sealed partial class TcpSock
     private void SendProbe0(Cpu cpu)
     {
         Errno error = WriteWakeup(cpu, Mib.TcpExtTCPWinProbe);
-        if (PacketsOut > 0 || WriteQueue.IsEmpty)
+        if (PacketsOut > 0 || IsAllSent)
         {
             ProbesOut = Backoff = 0;
             ProbesStart = Micros.Zero;

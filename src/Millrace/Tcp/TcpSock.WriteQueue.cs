@@ -92,7 +92,7 @@ internal sealed partial class TcpSock
     // Linux: tcp_add_write_queue_tail.
     private void QueueUnsent(Cpu cpu, SkBuff skb)
     {
-        if (WriteQueue.IsEmpty)
+        if (IsAllSent)
             Stats.Chrono.Start(ChronoType.Busy, cpu.Now);
         WriteQueue.PushLast(skb);
         WriteQueued += skb.TrueSize;

@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Millrace.Buffers;
 using Millrace.Inet;
 using Millrace.Sched;
@@ -54,18 +55,15 @@ internal sealed partial class TcpSock : InetConnectionSock
     /// <summary>TSval and TSecr of the segment at hand. Linux: rcv_tsval, rcv_tsecr.</summary>
     public uint RcvTsVal, RcvTsEcr;
 
-    /// <summary>The connection's own offset of its timestamps, milliseconds. Linux: tsoffset.</summary>
-    public uint TsOffset;
-
     // ---- Receiving ----
 
     public DelayedAck Ack;
 
-    /// <summary>Segments that came too early. Linux: out_of_order_queue.</summary>
-    public OutOfOrderQueue OutOfOrder;
-
-    /// <summary>What the SACK option will say; made when the first hole appears.</summary>
+    /// <summary>Segments that came too early, and what the SACK option will say; made when the first hole appears.</summary>
     public SackState? SackOut;
+
+    /// <summary>Whether nothing came too early.</summary>
+    public bool IsInOrder => SackOut is null || SackOut.Queue.IsEmpty;
 
     /// <summary>Urgent data: none, expected, or the byte itself. Linux: urg_data.</summary>
     public ushort UrgData;
@@ -80,8 +78,13 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     // ---- Sending ----
 
+    private SkBuffHead? _writeQueue;
+
     /// <summary>Written and not sent yet, in order. Linux: sk_write_queue.</summary>
-    public readonly SkBuffHead WriteQueue = new();
+    public SkBuffHead WriteQueue => _writeQueue ??= new SkBuffHead();
+
+    /// <summary>Whether the write queue is empty, without making it.</summary>
+    public bool IsAllSent => _writeQueue is null || _writeQueue.IsEmpty;
 
     /// <summary>Null while nothing is in flight.</summary>
     public LossRecovery? Recovery;
@@ -118,31 +121,124 @@ internal sealed partial class TcpSock : InetConnectionSock
     public TimerEvent PendingTimer;
 
     /// <summary>Deadlines; Never if not armed. Linux: icsk_timeout, icsk_ack.timeout, sk_timer, pacing_timer, compressed_ack_timer.</summary>
-    public Micros WriteDeadline = Micros.Never, AckDeadline = Micros.Never, KeepAliveDeadline = Micros.Never,
-        PacingDeadline = Micros.Never;
-
-    /// <summary>When the peer's window first was zero with data to send. Linux: icsk_probes_tstamp.</summary>
-    public Micros ProbesStart;
+    public Micros WriteDeadline = Micros.Never, AckDeadline = Micros.Never, KeepAliveDeadline = Micros.Never;
 
     // ---- Options that most connections leave alone ----
 
-    /// <summary>Milliseconds; 0 for the system's. Linux: icsk_user_timeout.</summary>
-    public uint UserTimeout;
-
-    /// <summary>Linux: icsk_syn_retries; 0 for the system's.</summary>
-    public byte SynRetries;
-
-    /// <summary>TCP_DEFER_ACCEPT on the listener's side is in its queue; here the retransmissions of the SYN-ACK. Linux: rskq_defer_accept.</summary>
-    public byte DeferAccept;
-
-    /// <summary>TCP_LINGER2: seconds; 0 the system's, −1 none. Linux: linger2.</summary>
-    public int Linger2;
-
-    /// <summary>Linux: notsent_lowat; 0 for the system's.</summary>
-    public uint NotsentLowat;
-
     /// <summary>Options and state of few connections; made when first needed.</summary>
     public RareTcpState? Rare;
+
+    public RareTcpState AttachRare() => Rare ??= new RareTcpState();
+
+    /// <summary>Milliseconds; 0 for the system's. Linux: icsk_user_timeout.</summary>
+    public uint UserTimeout
+    {
+        get => Rare?.UserTimeout ?? 0;
+        set
+        {
+            if (value != UserTimeout)
+                AttachRare().UserTimeout = value;
+        }
+    }
+
+    /// <summary>Linux: icsk_syn_retries; 0 for the system's.</summary>
+    public byte SynRetries
+    {
+        get => Rare?.SynRetries ?? 0;
+        set
+        {
+            if (value != SynRetries)
+                AttachRare().SynRetries = value;
+        }
+    }
+
+    /// <summary>TCP_DEFER_ACCEPT on the listener's side is in its queue; here the retransmissions of the SYN-ACK. Linux: rskq_defer_accept.</summary>
+    public byte DeferAccept
+    {
+        get => Rare?.DeferAccept ?? 0;
+        set
+        {
+            if (value != DeferAccept)
+                AttachRare().DeferAccept = value;
+        }
+    }
+
+    /// <summary>TCP_LINGER2: seconds; 0 the system's, −1 none. Linux: linger2.</summary>
+    public int Linger2
+    {
+        get => Rare?.Linger2 ?? 0;
+        set
+        {
+            if (value != Linger2)
+                AttachRare().Linger2 = value;
+        }
+    }
+
+    /// <summary>Linux: notsent_lowat; 0 for the system's.</summary>
+    public uint NotsentLowat
+    {
+        get => Rare?.NotsentLowat ?? 0;
+        set
+        {
+            if (value != NotsentLowat)
+                AttachRare().NotsentLowat = value;
+        }
+    }
+
+    /// <summary>When the next packet may leave; Never if none waits. Linux: pacing_timer.</summary>
+    public Micros PacingDeadline
+    {
+        get => Rare?.PacingDeadline ?? Micros.Never;
+        set
+        {
+            if (value != PacingDeadline)
+                AttachRare().PacingDeadline = value;
+        }
+    }
+
+    /// <summary>When the peer's window first was zero with data to send. Linux: icsk_probes_tstamp.</summary>
+    public Micros ProbesStart
+    {
+        get => Rare?.ProbesStart ?? Micros.Zero;
+        set
+        {
+            if (value != ProbesStart)
+                AttachRare().ProbesStart = value;
+        }
+    }
+
+    /// <summary>The algorithm that the user asked for; null for the system's.</summary>
+    public string? CongestionName
+    {
+        get => Rare?.CongestionName;
+        set
+        {
+            if (value != CongestionName)
+                AttachRare().CongestionName = value;
+        }
+    }
+
+    /// <summary>TCP Fast Open; null unless it is used, or was asked for.</summary>
+    public FastOpenState? FastOpen
+    {
+        get => Rare?.FastOpen;
+        set
+        {
+            if (value != FastOpen)
+                AttachRare().FastOpen = value;
+        }
+    }
+
+    /// <summary>The search for the path's MTU; null unless it is under way, or was.</summary>
+    public MtuProbe? MtuSearch
+    {
+        get => Rare?.MtuSearch;
+        set
+        {
+            if (value != MtuSearch)
+                AttachRare().MtuSearch = value;
+        }
+    }
 
     /// <summary>TCP_MD5SIG; null if it was never set. May be read without the lock.</summary>
     public Md5Keys? Md5Keys => Rare?.Md5Keys;
@@ -154,14 +250,23 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     public TcpStatistics Stats;
 
+    /// <summary>Null while nothing was lost, and nothing came too early.</summary>
+    public LossStatistics? Losses;
+
+    public LossStatistics AttachLosses() => Losses ??= new LossStatistics();
+
+    public uint TotalRetransmits => Losses?.TotalRetransmits ?? 0;
+
     public TcpSock(TcpProto proto)
         : base(proto)
     {
-        Tcp = proto;
     }
 
     /// <summary>The protocol, with everything that a connection shares with the others of its stack.</summary>
-    public TcpProto Tcp { get; }
+    public TcpProto Tcp => Unsafe.As<TcpProto>(Proto);
+
+    /// <summary>What is done differently over IPv4 and IPv6. Linux: icsk_af_ops.</summary>
+    public AfOps AfOps => Tcp.AfOpsOf(RemoteAddr);
 
     public override bool IsStream => true;
 
@@ -192,12 +297,12 @@ internal sealed partial class TcpSock : InetConnectionSock
     public uint CurrentSsthresh => Cc.CurrentSsthresh(InReduction);
 
     /// <summary>The first buffer to be sent. Linux: tcp_send_head.</summary>
-    public SkBuff? SendHead => WriteQueue.First;
+    public SkBuff? SendHead => _writeQueue?.First;
 
     public bool IsRtxEmpty => Recovery is null || Recovery.Queue.IsEmpty;
 
     /// <summary>Linux: tcp_rtx_and_write_queues_empty.</summary>
-    public bool NothingQueued => IsRtxEmpty && WriteQueue.IsEmpty;
+    public bool NothingQueued => IsRtxEmpty && IsAllSent;
 
     public bool InUrgentMode => Snd.Up > Snd.Una && Snd.Up != Snd.Una && HasUrgent;
 
@@ -301,14 +406,8 @@ internal sealed partial class TcpSock : InetConnectionSock
         PathMtuDiscovery6 = listener.PathMtuDiscovery6;
         BindAddressLocked = listener.BindAddressLocked;
         UserMss = listener.UserMss;
-        UserTimeout = listener.UserTimeout;
-        SynRetries = listener.SynRetries;
-        Linger2 = listener.Linger2;
-        NotsentLowat = listener.NotsentLowat;
         Nagle = listener.Nagle & (NagleFlags.Off | NagleFlags.Cork);
-        CongestionName = listener.CongestionName;
         Rare = listener.Rare?.Clone();
-        FastOpen = listener.FastOpen?.CloneForChild();
         SeedIpId((ushort)listener.TakeIpIds(1));
     }
 
@@ -347,12 +446,8 @@ internal sealed partial class TcpSock : InetConnectionSock
 /// <summary>What tcp_info tells and nothing else needs. Linux: the counters of tcp_sock.</summary>
 internal struct TcpStatistics
 {
-    public ulong BytesReceived, BytesAcked, BytesSent, BytesRetransmitted;
-    public uint SegmentsIn, SegmentsOut, DataSegmentsIn, DataSegmentsOut, TotalRetransmits, DsackDuplicates, OutOfOrderReceived;
-    public uint WindowReductions;
-    public ushort TotalRto, TotalRtoRecoveries;
-    public uint TotalRtoTimeMs;
-    public Micros RtoStart;
+    public ulong BytesReceived, BytesAcked, BytesSent;
+    public uint SegmentsIn, SegmentsOut, DataSegmentsIn, DataSegmentsOut;
 
     /// <summary>What the sender has been limited by, and for how long. Linux: chrono_type, chrono_start, chrono_stat.</summary>
     public Chrono Chrono;
@@ -365,4 +460,14 @@ internal struct TcpStatistics
         if (skb.Length > TcpHeader.MaxLength || skb.Tcp.EndSeq != skb.Tcp.Seq)
             DataSegmentsIn += segments;
     }
+}
+
+/// <summary>The part of them that only a connection has that has met with losses or reordering. Attached at the first.</summary>
+internal sealed class LossStatistics
+{
+    public ulong BytesRetransmitted;
+    public uint TotalRetransmits, DsackDuplicates, OutOfOrderReceived;
+    public ushort TotalRto, TotalRtoRecoveries;
+    public uint TotalRtoTimeMs;
+    public Micros RtoStart;
 }

@@ -12,14 +12,14 @@ namespace Millrace.Tcp;
 internal class TcpTimeWaitSock : SockCommon
 {
     public SeqNumber RcvNxt, SndNxt;
-    public uint RcvWnd, TsRecent, TsOffset;
+    public uint RcvWnd, TsRecent;
 
     /// <summary>Seconds of the host's clock; 0 if the connection had no timestamps.</summary>
     public int TsRecentStamp;
 
     /// <summary>When the connection was over, by the peer's FIN if that came last; milliseconds, modulo 2^32. Linux: tw_entry_stamp.</summary>
     public uint Entered;
-    public Micros LastOutOfWindowAck = Micros.Never;
+    public RateLimit OutOfWindowAcks;
 
     /// <summary>The port, as the mini-sock counts there. Linux: tw_tb.</summary>
     public Inet.BindShare? Port;
@@ -27,8 +27,7 @@ internal class TcpTimeWaitSock : SockCommon
 
     /// <summary>FIN_WAIT2 while the peer's FIN is still to come, then TIME_WAIT. Linux: tw_substate.</summary>
     public TcpState Substate;
-    public byte RcvWndScale, Tos;
-    public uint Mark;
+    public byte RcvWndScale;
 
     /// <summary>What its ACKs are signed with. Linux: tw_md5_key.</summary>
     public virtual Md5Key? Key => null;

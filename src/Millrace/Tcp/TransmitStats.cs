@@ -27,7 +27,7 @@ internal ref struct TransmitStats
         stats.Put(2, BitConverter.ToUInt64(info[176..]));
         stats.Put(3, BitConverter.ToUInt64(info[184..]));
         stats.Put(4, (ulong)sk.Stats.DataSegmentsOut);
-        stats.Put(5, (ulong)sk.Stats.TotalRetransmits);
+        stats.Put(5, (ulong)sk.TotalRetransmits);
         stats.Put(6, sk.PacingRate);
         stats.Put(7, BitConverter.ToUInt64(info[160..]));
         stats.Put(8, sk.Cc.Cwnd);
@@ -41,8 +41,8 @@ internal ref struct TransmitStats
         stats.Put(13, (uint)(sk.Snd.Written - sk.Snd.Una));
         stats.Put(14, (byte)sk.CaState);
         stats.Put(18, sk.Stats.BytesSent);
-        stats.Put(19, sk.Stats.BytesRetransmitted);
-        stats.Put(20, sk.Stats.DsackDuplicates);
+        stats.Put(19, sk.Losses?.BytesRetransmitted ?? 0);
+        stats.Put(20, sk.Losses?.DsackDuplicates ?? 0);
         stats.Put(21, BitConverter.ToUInt32(info[220..]));
         stats.Put(22, sk.Rtt.Srtt8 >> 3);
         stats.Put(23, (ushort)sk.Rehashes);

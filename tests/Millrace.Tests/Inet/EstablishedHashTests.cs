@@ -4,7 +4,6 @@ using System.Threading;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
-using Millrace.Tcp;
 using Millrace.Tests.Syscalls;
 using Millrace.Tracing;
 using Millrace.Wire;
@@ -252,26 +251,4 @@ public sealed class EstablishedHashTests
         Assert.Equal(3, k.Stack.Tcp.TimeWaits.Count);
         Assert.Equal(2, k.Stack.Cpus.Read(Mib.TcpExtTCPTimeWaitOverflow));
     });
-
-    // ---- Sizes ----
-
-    private static long SizeOf(Func<object> make)
-    {
-        const int n = 1000;
-        var kept = new object[n];
-        kept[0] = make();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < n; i++)
-            kept[i] = make();
-        return (GC.GetAllocatedBytesForCurrentThread() - before) / n;
-    }
-
-    [Fact]
-    public void What_there_can_be_millions_of_is_small()
-    {
-        using var stack = new NetStack();
-        long request = SizeOf(() => new TcpRequestSock()), mini = SizeOf(() => new TcpTimeWaitSock());
-        Assert.True(request <= 176, $"a request sock has {request} bytes, a mini-sock {mini}");
-        Assert.True(mini <= 128, $"a mini-sock has {mini} bytes");
-    }
 }

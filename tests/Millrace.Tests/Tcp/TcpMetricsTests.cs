@@ -18,7 +18,7 @@ public sealed class TcpMetricsTests
         IpAddr remote = IpAddr.FromV4(0x0b00_0000 + peer);
         Route route = stack.Routes.LookUpOutput(IpAddr.Loopback4, IpAddr.Any4, 0, false)!;
         var sk = (TcpSock)stack.Tcp.Allocate(null!);
-        sk.SourceAddr = s_source;
+        sk.SetLocalAddr(s_source);
         sk.RemoteAddr = remote;
         sk.Route = route;
         sk.Rtt.Srtt8 = 8000;
