@@ -163,9 +163,9 @@ internal sealed unsafe class XdpSocket : IDisposable
         address[1] = (uint)link.Index;
         address[2] = (uint)queue;
         address[3] = 0;
-        if (Libc.Bind(Descriptor.Fd, address, 4 * sizeof(uint)) == 0)
+        Errno error = BindPatiently(address);
+        if (error == Errno.OK)
             return;
-        Errno error = Libc.LastError;
         throw error switch
         {
             Errno.EBUSY => new LinuxDeviceException($"Queue {queue} of {link.Name} is another program's.", error),
@@ -173,6 +173,21 @@ internal sealed unsafe class XdpSocket : IDisposable
             Errno.EOPNOTSUPP => new LinuxDeviceException($"{link.Name} cannot read and write the stack's memory itself.", error),
             _ => new LinuxDeviceException($"Cannot bind an XDP socket to queue {queue} of {link.Name}: {error}.", error),
         };
+    }
+
+    // The kernel takes a queue from a socket that is gone in a work item of its own, some time later.
+    private Errno BindPatiently(uint* address)
+    {
+        const int attempts = 100;
+        for (int i = 1; ; i++)
+        {
+            if (Libc.Bind(Descriptor.Fd, address, 4 * sizeof(uint)) == 0)
+                return Errno.OK;
+            Errno error = Libc.LastError;
+            if (error != Errno.EBUSY || i == attempts)
+                return error;
+            Thread.Sleep(10);
+        }
     }
 
     private SharedMemory Keep(SharedMemory memory)
