@@ -47,6 +47,9 @@ internal struct TcpControlBlock
     /// <summary>Outgoing: the delivery-rate sample taken when it left. Linux: tx.first_tx_mstamp, tx.delivered_mstamp, tx.delivered.</summary>
     public long FirstTxTime, DeliveredTime;
     public uint Delivered, DeliveredCe;
+
+    /// <summary>Whether there is anything beside SYN and FIN.</summary>
+    public readonly bool HasPayload => EndSeq - Seq > ((Flags & TcpFlags.Syn) != 0 ? 1 : 0) + ((Flags & TcpFlags.Fin) != 0 ? 1 : 0);
 }
 
 /// <summary>Single bits about a buffer.</summary>

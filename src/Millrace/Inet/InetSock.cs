@@ -116,10 +116,6 @@ internal abstract class InetSock(Proto proto) : Sock(proto)
         return Route;
     }
 
-    /// <summary>The part of the stack's ports that the socket may be given; a side that is 0, or not within them, is theirs.</summary>
-    /// <remarks>Linux: local_port_range, inet_sk_get_local_port_range.</remarks>
-    public (ushort Low, ushort High) PortRange;
-
     public (int Low, int High) NarrowPortRange((int Low, int High) all) =>
         (IsWithin(PortRange.Low, all) ? PortRange.Low : all.Low, IsWithin(PortRange.High, all) ? PortRange.High : all.High);
 

@@ -10,5 +10,6 @@ internal sealed class RareSockState
     public long Cookie;
     public ErrorQueue? ErrorQueue;
     public int PeekOffset = -1, MaxAcceptBacklog;
+    public (ushort Low, ushort High) PortRange;
     public uint Timestamping, TimestampBase;
 }

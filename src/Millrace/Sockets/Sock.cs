@@ -87,6 +87,18 @@ internal abstract class Sock(Proto proto) : SockCommon
     // Notices come in softirqs that hold no lock, so two may attach it.
     private RareSockState Rare => _rare ?? Interlocked.CompareExchange(ref _rare, new RareSockState(), null) ?? _rare;
 
+    /// <summary>The part of the stack's ports that the socket may be given; a side that is 0, or not within them, is theirs.</summary>
+    /// <remarks>Linux: local_port_range, inet_sk_get_local_port_range.</remarks>
+    public (ushort Low, ushort High) PortRange
+    {
+        get => _rare?.PortRange ?? default;
+        set
+        {
+            if (value != PortRange)
+                Rare.PortRange = value;
+        }
+    }
+
     /// <summary>Notices for MSG_ERRQUEUE; made when first needed. Linux: sk_error_queue.</summary>
     public ErrorQueue? ErrorQueue => _rare?.ErrorQueue;
 

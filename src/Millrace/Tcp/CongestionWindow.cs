@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.InteropServices;
 using Millrace.Sched;
 using Millrace.Wire;
 
@@ -6,6 +7,7 @@ namespace Millrace.Tcp;
 
 /// <summary>The congestion window and what keeps it honest. All in packets. RFC 5681, RFC 7661 in spirit.</summary>
 /// <remarks>Linux: snd_cwnd, snd_cwnd_cnt, snd_ssthresh and their kin; tcp_slow_start, tcp_cong_avoid_ai.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 4)]
 internal struct CongestionWindow
 {
     public uint Cwnd;

@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.InteropServices;
 using Millrace.Sched;
 
 namespace Millrace.Tcp;
@@ -27,6 +28,7 @@ internal enum AckPending : byte
 /// by itself, with a delay that follows the distance of the segments.
 /// </summary>
 /// <remarks>RFC 1122 §4.2.3.2, RFC 5681 §4.2. Linux: icsk_ack, tcp_event_data_recv, tcp_incr_quickack.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 4)]
 internal struct DelayedAck
 {
     public AckPending Pending;

@@ -1,10 +1,12 @@
 using System;
+using System.Runtime.InteropServices;
 using Millrace.Sched;
 
 namespace Millrace.Tcp;
 
 /// <summary>Spreads what the window allows over the round trip: when the next segment may leave.</summary>
 /// <remarks>Linux: tcp_wstamp_ns, tcp_update_skb_after_send, tcp_update_pacing_rate.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 4)]
 internal struct Pacer
 {
     private int _remainderNs;

@@ -15,14 +15,15 @@ internal sealed class SmallQueueSoftirq : SoftirqAction
     /// <summary>Queues a connection, once. Any context, any lock.</summary>
     public void Add(Cpu cpu, TcpSock sk)
     {
-        if (Atomic.Exchange(ref sk.SmallQueueQueued, 1) != 0)
+        Transfer transfer = sk.Transfer!;
+        if (Atomic.Exchange(ref transfer.SmallQueueQueued, 1) != 0)
             return;
         sk.Hold();
         TcpSock? first;
         do
         {
             first = Volatile.Read(ref _first);
-            sk.NextSmallQueue = first;
+            transfer.NextSmallQueue = first;
         }
         while (Interlocked.CompareExchange(ref _first, sk, first) != first);
         cpu.Raise(Softirq.NetTx);
@@ -33,9 +34,10 @@ internal sealed class SmallQueueSoftirq : SoftirqAction
         TcpSock? next = Interlocked.Exchange(ref _first, null);
         while (next is { } sk)
         {
-            next = sk.NextSmallQueue;
-            sk.NextSmallQueue = null;
-            Volatile.Write(ref sk.SmallQueueQueued, 0);
+            Transfer transfer = sk.Transfer!;
+            next = transfer.NextSmallQueue;
+            transfer.NextSmallQueue = null;
+            Volatile.Write(ref transfer.SmallQueueQueued, 0);
             sk.IsThrottled = false;
             sk.Lock.Lock(cpu);
             if (sk.Lock.IsOwned)

@@ -145,7 +145,7 @@ internal sealed partial class TcpProto
         if (sk.IncomingCpu != cpu.Index)
             sk.IncomingCpu = cpu.Index;
         sk.Lock.Lock(cpu);
-        sk.Stats.CountIn(skb);
+        sk.CountIn(skb);
         if (sk.Lock.IsOwned)
             AddBacklog(cpu, sk, skb);
         else
@@ -232,7 +232,7 @@ internal sealed partial class TcpProto
     private void ToChild(Cpu cpu, TcpSock listener, TcpSock child, SkBuff skb)
     {
         cpu.Trace(Tp.tcp_child_process, child);
-        child.Stats.CountIn(skb);
+        child.CountIn(skb);
         TcpState before = child.State;
         if (child.Lock.IsOwned)
         {

@@ -489,7 +489,8 @@ internal sealed partial class TcpProto
             made.TsRecent = options.TsVal;
         if (request.SavedSyn is { } syn)
             made.AttachRare().SavedSyn = syn;
-        made.SynAckSent = request.Retransmits == 0 ? request.SynAckSent : Micros.Zero;
+        if (request.Retransmits == 0 && request.SynAckSent != Micros.Zero)
+            made.NoteSynAck(request.SynAckSent);
         cpu.Trace(Tp.inet_csk_complete_hashdance, made);
         request.Hold();
         EndRequest(cpu, request);

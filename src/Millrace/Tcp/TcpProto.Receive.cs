@@ -298,11 +298,11 @@ internal sealed partial class TcpProto
     private static void AdjustReceiveSpace(Cpu cpu, TcpSock sk)
     {
         cpu.Trace(Tp.tcp_rcv_space_adjust, sk);
-        if (sk.RcvRtt.Rtt8 == 0)
+        if (sk.ReceiveRtt8 == 0)
             return;
         Micros now = cpu.Now;
         ref ReceiveSpaceEstimator space = ref sk.RcvSpace;
-        if ((now - space.Time).Value < sk.RcvRtt.Rtt8 >> 3)
+        if ((now - space.Time).Value < sk.ReceiveRtt8 >> 3)
             return;
         int copied = sk.Rcv.Copied - space.Seq - (sk.Rcv.Nxt - sk.Rcv.Copied);
         if (copied > space.Space)

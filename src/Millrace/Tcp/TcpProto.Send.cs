@@ -84,7 +84,7 @@ internal sealed partial class TcpProto
         {
             // Nothing is queued whose ACK could wake the writer.
             sk.WriteSpace(cpu);
-            sk.Stats.Chrono.Stop(ChronoType.SendBuffer, cpu.Now, nothingQueued: true);
+            sk.Transfer?.Chrono.Stop(ChronoType.SendBuffer, cpu.Now, nothingQueued: true);
         }
         if (error == Errno.EPIPE && sk.TakeError() is var pending && pending != Errno.OK)
             return pending;
@@ -298,7 +298,7 @@ internal sealed partial class TcpProto
             return;
         sk.WriteQueue.Remove(skb);
         if (sk.IsAllSent)
-            sk.Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, sk.NothingQueued);
+            sk.Transfer?.Chrono.Stop(ChronoType.Busy, cpu.Now, sk.NothingQueued);
         sk.FreeWriteSkb(cpu, skb);
     }
 
@@ -315,6 +315,7 @@ internal sealed partial class TcpProto
         if (sk.ShouldAutocork(skb, goal))
         {
             cpu.Mib.Inc(Mib.TcpExtTCPAutoCorking);
+            sk.AttachTransfer();
             sk.IsThrottled = true;
             // What is below may have gone in this moment; then nobody would come back for this.
             if (sk.TransmitAllocated > skb.TrueSize)

@@ -309,7 +309,7 @@ internal sealed partial class TcpProto : Proto
         sk.SackOut = null;
         sk.FastPath = false;
         sk.Rate.Delivered = sk.Rate.DeliveredCe = sk.Packets.TotalLost = 0;
-        sk.RcvRtt = default;
+        sk.Transfer?.RcvRtt = default;
         sk.EcnState = EcnFlags.None;
         sk.AccEcn = null;
         sk.DefersConnect = false;

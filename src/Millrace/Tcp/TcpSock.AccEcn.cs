@@ -135,7 +135,7 @@ internal sealed partial class TcpSock
             IsOfHandshake = ack.Has(AckFlags.SynAcked) || State == TcpState.SynRecv,
             IsExact = HasSack || CaState is CaState.Open or CaState.Cwr,
             Mss = MssCache,
-            BytesSent = Stats.BytesSent,
+            BytesSent = Transfer?.BytesSent ?? 0,
         });
         if (state.PendingCe >= AccEcn.MaxPending)
             Ack.Pending |= AckPending.Now;

@@ -43,7 +43,7 @@ internal sealed partial class TcpSock
             StampAcked(cpu, skb, priorUna);
         ack.DeliveredBytes += Snd.Una - priorUna;
         if (skb is null)
-            Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, NothingQueued);
+            Transfer?.Chrono.Stop(ChronoType.Busy, cpu.Now, NothingQueued);
         if (HasUrgent && Snd.Up.IsBetween(priorUna, Snd.Una))
             Snd.Up = Snd.Una;
         if (skb is not null && (skb.Tcp.Sacked & SackedFlags.SackedAcked) != 0)

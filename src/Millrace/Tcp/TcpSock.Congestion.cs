@@ -128,7 +128,7 @@ internal sealed partial class TcpSock
             OnApplicationLimited(cpu);
         if (IsAllSent && Socket is not null && Has(Sockets.SockFlags.NoSpace)
             && State is TcpState.Established or TcpState.CloseWait)
-            Stats.Chrono.Start(ChronoType.SendBuffer, cpu.Now);
+            AttachTransfer().Chrono.Start(ChronoType.SendBuffer, cpu.Now);
     }
 
     private void OnApplicationLimited(Cpu cpu)

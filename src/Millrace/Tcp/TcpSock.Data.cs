@@ -159,7 +159,7 @@ internal sealed partial class TcpSock
     // Linux: tcp_rcv_nxt_update.
     private void AdvanceRcvNxt(SeqNumber end)
     {
-        Stats.BytesReceived += (uint)(end - Rcv.Nxt);
+        AttachTransfer().BytesReceived += (uint)(end - Rcv.Nxt);
         Rcv.Nxt = end;
     }
 

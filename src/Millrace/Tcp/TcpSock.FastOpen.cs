@@ -47,13 +47,13 @@ internal sealed partial class TcpSock
         data.Tcp.Seq++;
         data.Tcp.Flags &= ~TcpFlags.Syn;
         Stats.SegmentsIn = 0;
-        Stats.CountIn(data);
+        CountIn(data);
         ForceSchedule(data.TrueSize);
         Rcv.Nxt = data.Tcp.EndSeq;
         ReceiveQueue.PushLast(data);
         ChargeReceived(data);
         (FastOpen ??= new FastOpenState()).SynDataAcked = true;
-        Stats.BytesReceived = (ulong)length;
+        AttachTransfer().BytesReceived = (ulong)length;
         if ((data.Tcp.Flags & TcpFlags.Fin) != 0)
             ReceiveFin(cpu);
     }
@@ -151,7 +151,7 @@ internal sealed partial class TcpSock
         Snd.Written = data.Tcp.EndSeq;
         Packets.Out++;
         if (data.Length > 0)
-            Stats.Chrono.Start(ChronoType.Busy, cpu.Now);
+            AttachTransfer().Chrono.Start(ChronoType.Busy, cpu.Now);
         return data;
     }
 
@@ -249,7 +249,7 @@ internal sealed partial class TcpSock
     {
         if (FastOpen is not { SynHadOption: true } state)
             return;
-        if (Stats.DataSegmentsIn == 0)
+        if (Transfer is not { DataSegmentsIn: > 0 })
         {
             if (SackOut?.Queue.First is { } only && SeqTree.After(only) is null && (only.Tcp.Flags & TcpFlags.Fin) != 0)
                 Tcp.Blackhole.Note(cpu);

@@ -122,7 +122,7 @@ internal sealed partial class TcpSock
         OnAck(cpu, skb, Snd.Wnd, default, AckFlags.None);
         cpu.FreeSkb(skb);
         CheckSendData(cpu);
-        RcvRtt.LastTsEcr = RcvTsEcr;
+        AttachTransfer().RcvRtt.LastTsEcr = RcvTsEcr;
         AssertInvariants();
         return true;
     }
@@ -251,7 +251,7 @@ internal sealed partial class TcpSock
             exact = skb.Tcp.Seq == highest;
         }
         // A RST instead of the data that a SYN asked for: perhaps what is on the way dislikes Fast Open.
-        if (FastOpen is { SynHadOption: true } && Stats.DataSegmentsIn == 0 && State == TcpState.Established)
+        if (FastOpen is { SynHadOption: true } && Transfer is not { DataSegmentsIn: > 0 } && State == TcpState.Established)
             Tcp.Blackhole.Note(cpu);
         if (exact)
         {

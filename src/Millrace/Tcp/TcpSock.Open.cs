@@ -219,7 +219,7 @@ internal sealed partial class TcpSock
     /// <summary>Throws away what was to be sent. Linux: tcp_write_queue_purge.</summary>
     public void PurgeWriteQueue(Cpu cpu)
     {
-        Stats.Chrono.Stop(ChronoType.Busy, cpu.Now, nothingQueued: true);
+        Transfer?.Chrono.Stop(ChronoType.Busy, cpu.Now, nothingQueued: true);
         while (_writeQueue?.PopFirst() is { } skb)
             FreeWriteSkb(cpu, skb);
         if (Recovery is { } recovery)

@@ -76,6 +76,7 @@ internal sealed partial class TcpSock
             limit <<= 1;
         if (TransmitAllocated <= limit || IsRtxEmpty)
             return false;
+        AttachTransfer();
         IsThrottled = true;
         return TransmitAllocated > limit;
     }
@@ -162,9 +163,9 @@ internal sealed partial class TcpSock
     private bool FinishWriteXmit(Cpu cpu, uint sent, SendLimits limits, int pushOne)
     {
         if (limits.ByReceiver)
-            Stats.Chrono.Start(ChronoType.ReceiveWindow, cpu.Now);
+            AttachTransfer().Chrono.Start(ChronoType.ReceiveWindow, cpu.Now);
         else
-            Stats.Chrono.Stop(ChronoType.ReceiveWindow, cpu.Now, NothingQueued);
+            Transfer?.Chrono.Stop(ChronoType.ReceiveWindow, cpu.Now, NothingQueued);
         bool cwndLimited = limits.ByCongestion || PacketsInFlight >= Cc.Cwnd;
         if (sent > 0 || cwndLimited)
             ValidateCwnd(cpu, cwndLimited);

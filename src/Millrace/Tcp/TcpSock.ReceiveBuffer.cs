@@ -50,30 +50,35 @@ internal sealed partial class TcpSock
         Ack.Quick |= 1;
     }
 
+    /// <summary>Eight times the receiver's own estimate of the round trip, microseconds; 0 for none.</summary>
+    public uint ReceiveRtt8 => Transfer?.RcvRtt.Rtt8 ?? 0;
+
     // Linux: tcp_rcv_rtt_measure: the time that a window's worth of data takes.
     private void MeasureReceiveRttByWindow()
     {
-        if (RcvRtt.Time != Micros.Zero)
+        ref ReceiveRtt estimate = ref AttachTransfer().RcvRtt;
+        if (estimate.Time != Micros.Zero)
         {
-            if (Rcv.Nxt < RcvRtt.Seq)
+            if (Rcv.Nxt < estimate.Seq)
                 return;
-            RcvRtt.Update(Math.Max((Time - RcvRtt.Time).Value, 1), byWindow: true);
+            estimate.Update(Math.Max((Time - estimate.Time).Value, 1), byWindow: true);
         }
-        RcvRtt.Seq = Rcv.Nxt + Rcv.Wnd;
-        RcvRtt.Time = Time;
+        estimate.Seq = Rcv.Nxt + Rcv.Wnd;
+        estimate.Time = Time;
     }
 
     // Linux: tcp_rcv_rtt_measure_ts: the time since the timestamp that the sender echoes.
     private void MeasureReceiveRtt(SkBuff skb)
     {
-        if (!SawTimestamp || RcvTsEcr == RcvRtt.LastTsEcr)
+        ref ReceiveRtt estimate = ref AttachTransfer().RcvRtt;
+        if (!SawTimestamp || RcvTsEcr == estimate.LastTsEcr)
             return;
-        RcvRtt.LastTsEcr = RcvTsEcr;
+        estimate.LastTsEcr = RcvTsEcr;
         if (skb.Tcp.EndSeq - skb.Tcp.Seq < Ack.RcvMss || RcvTsEcr == 0)
             return;
         long delta = TimestampRtt(0);
         if (delta > 0)
-            RcvRtt.Update(delta, byWindow: false);
+            estimate.Update(delta, byWindow: false);
     }
 
     // ---- Memory ----

@@ -50,7 +50,7 @@ internal sealed partial class TcpSock
         }
         if (sack.CompressedDeadline != Micros.Never)
             return;
-        long delay = SackState.CompressionDelay(RcvRtt.Rtt8, Rtt.Srtt8, Tcp.Sysctls.TcpCompSackDelayNs / 1000, Tcp.Sysctls.TcpCompSackRttPercent);
+        long delay = SackState.CompressionDelay(ReceiveRtt8, Rtt.Srtt8, Tcp.Sysctls.TcpCompSackDelayNs / 1000, Tcp.Sysctls.TcpCompSackRttPercent);
         sack.CompressedDeadline = cpu.Now + new Micros(delay);
         ArmTimer(cpu, sack.CompressedDeadline);
     }

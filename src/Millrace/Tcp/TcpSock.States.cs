@@ -180,14 +180,16 @@ internal sealed partial class TcpSock
         Rcv.Copied = Rcv.Nxt;
     }
 
-    /// <summary>When the SYN-ACK of this connection left; 0 if it was repeated. Linux: snt_synack.</summary>
-    public Micros SynAckSent;
+    private uint _synAckSent;
+
+    /// <summary>The SYN-ACK of this connection left then, and was not repeated. Linux: snt_synack.</summary>
+    public void NoteSynAck(Micros sent) => _synAckSent = System.Math.Max((uint)sent.Value, 1);
 
     private void MeasureSynAck(Cpu cpu)
     {
-        if (SynAckSent == Micros.Zero)
+        if (_synAckSent == 0)
             return;
-        long rtt = (cpu.Now - SynAckSent).Value;
+        long rtt = (uint)cpu.Now.Value - _synAckSent;
         UpdateMinRtt(cpu, rtt, AckFlags.None);
         Rtt.OnSample(new Micros(rtt), Snd.Una, Snd.Nxt, RtoMin);
         SetRto();

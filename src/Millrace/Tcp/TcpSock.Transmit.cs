@@ -87,8 +87,8 @@ internal sealed partial class TcpSock
         if (payload > 0)
         {
             OnDataSent();
-            Stats.DataSegmentsOut += (uint)segment.Tcp.Segments;
-            Stats.BytesSent += (ulong)payload;
+            AttachTransfer().DataSegmentsOut += (uint)segment.Tcp.Segments;
+            AttachTransfer().BytesSent += (ulong)payload;
         }
         if (segment.Tcp.EndSeq > Snd.Nxt || segment.Tcp.Seq == segment.Tcp.EndSeq)
             cpu.Mib.Add(Mib.TcpOutSegs, segment.Tcp.Segments);
@@ -206,7 +206,7 @@ internal sealed partial class TcpSock
     // Linux: tcp_update_skb_after_send.
     private void AfterTransmit(SkBuff skb, Micros priorWire)
     {
-        if (IsPaced && PacingRate != ulong.MaxValue && PacingRate != 0 && Stats.DataSegmentsOut >= TcpConstants.InitialCwnd)
+        if (IsPaced && PacingRate != ulong.MaxValue && PacingRate != 0 && Transfer?.DataSegmentsOut >= TcpConstants.InitialCwnd)
             Pace.OnSent(skb.Length, PacingRate, priorWire);
         Recovery!.Sent.Remove(skb);
         Recovery.Sent.Append(skb);
@@ -234,8 +234,6 @@ internal sealed partial class TcpSock
     public volatile bool IsThrottled;
 
     /// <summary>The next run of the small-queue softirq has this connection on its list. Linux: TSQ_QUEUED.</summary>
-    internal int SmallQueueQueued;
-    internal TcpSock? NextSmallQueue;
 
     public override void OnPacingRequested() => IsPaced = _isPacingRequested = true;
 

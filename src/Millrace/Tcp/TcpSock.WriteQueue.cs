@@ -93,7 +93,7 @@ internal sealed partial class TcpSock
     private void QueueUnsent(Cpu cpu, SkBuff skb)
     {
         if (IsAllSent)
-            Stats.Chrono.Start(ChronoType.Busy, cpu.Now);
+            AttachTransfer().Chrono.Start(ChronoType.Busy, cpu.Now);
         WriteQueue.PushLast(skb);
         WriteQueued += skb.TrueSize;
         Charge(skb.TrueSize);

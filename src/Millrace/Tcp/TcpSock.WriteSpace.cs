@@ -28,7 +28,7 @@ internal sealed partial class TcpSock
         }
         WriteSpace(cpu);
         if (!Has(SockFlags.NoSpace))
-            Stats.Chrono.Stop(ChronoType.SendBuffer, cpu.Now, NothingQueued);
+            Transfer?.Chrono.Stop(ChronoType.SendBuffer, cpu.Now, NothingQueued);
     }
 
     /// <summary>Linux: sk_stream_write_space.</summary>

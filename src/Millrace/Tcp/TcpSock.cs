@@ -73,9 +73,6 @@ internal sealed partial class TcpSock : InetConnectionSock
     /// <summary>What the receive buffer's memory is worth in payload.</summary>
     public BufferScale Scale = new(BufferScale.Default);
 
-    /// <summary>Linux: rcv_rtt_est.</summary>
-    public ReceiveRtt RcvRtt;
-
     // ---- Sending ----
 
     private SkBuffHead? _writeQueue;
@@ -113,7 +110,13 @@ internal sealed partial class TcpSock : InetConnectionSock
 
     // ---- Timers ----
 
-    public Micros Rto = TcpConstants.TimeoutInit;
+    private uint _rto = (uint)TcpConstants.TimeoutInit.Value;
+
+    public Micros Rto
+    {
+        get => new(_rto);
+        set => _rto = (uint)value.Value;
+    }
 
     /// <summary>Timeouts in a row; probes in a row; exponent of the backoff. Linux: icsk_retransmits, icsk_probes_out, icsk_backoff.</summary>
     public byte Retransmits, ProbesOut, Backoff;
@@ -249,6 +252,20 @@ internal sealed partial class TcpSock : InetConnectionSock
     // ---- Statistics for tcp_info ----
 
     public TcpStatistics Stats;
+
+    /// <summary>Null until data has come or gone.</summary>
+    public Transfer? Transfer;
+
+    public Transfer AttachTransfer() => Transfer ??= new Transfer();
+
+    /// <summary>Counts a segment that came in. Linux: tcp_segs_in.</summary>
+    public void CountIn(SkBuff skb)
+    {
+        uint segments = Math.Max(1u, skb.GsoSegs);
+        Stats.SegmentsIn += segments;
+        if (skb.Tcp.HasPayload)
+            AttachTransfer().DataSegmentsIn += segments;
+    }
 
     /// <summary>Null while nothing was lost, and nothing came too early.</summary>
     public LossStatistics? Losses;
@@ -446,20 +463,8 @@ internal sealed partial class TcpSock : InetConnectionSock
 /// <summary>What tcp_info tells and nothing else needs. Linux: the counters of tcp_sock.</summary>
 internal struct TcpStatistics
 {
-    public ulong BytesReceived, BytesAcked, BytesSent;
-    public uint SegmentsIn, SegmentsOut, DataSegmentsIn, DataSegmentsOut;
-
-    /// <summary>What the sender has been limited by, and for how long. Linux: chrono_type, chrono_start, chrono_stat.</summary>
-    public Chrono Chrono;
-
-    /// <summary>Counts a segment that came in. Linux: tcp_segs_in.</summary>
-    public void CountIn(SkBuff skb)
-    {
-        uint segments = Math.Max(1u, skb.GsoSegs);
-        SegmentsIn += segments;
-        if (skb.Length > TcpHeader.MaxLength || skb.Tcp.EndSeq != skb.Tcp.Seq)
-            DataSegmentsIn += segments;
-    }
+    public ulong BytesAcked;
+    public uint SegmentsIn, SegmentsOut;
 }
 
 /// <summary>The part of them that only a connection has that has met with losses or reordering. Attached at the first.</summary>

@@ -26,7 +26,7 @@ internal ref struct TransmitStats
         stats.Put(1, BitConverter.ToUInt64(info[168..]));
         stats.Put(2, BitConverter.ToUInt64(info[176..]));
         stats.Put(3, BitConverter.ToUInt64(info[184..]));
-        stats.Put(4, (ulong)sk.Stats.DataSegmentsOut);
+        stats.Put(4, (ulong)(sk.Transfer?.DataSegmentsOut ?? 0));
         stats.Put(5, (ulong)sk.TotalRetransmits);
         stats.Put(6, sk.PacingRate);
         stats.Put(7, BitConverter.ToUInt64(info[160..]));
@@ -40,7 +40,7 @@ internal ref struct TransmitStats
         stats.Put(17, BitConverter.ToUInt32(info[196..]));
         stats.Put(13, (uint)(sk.Snd.Written - sk.Snd.Una));
         stats.Put(14, (byte)sk.CaState);
-        stats.Put(18, sk.Stats.BytesSent);
+        stats.Put(18, sk.Transfer?.BytesSent ?? 0);
         stats.Put(19, sk.Losses?.BytesRetransmitted ?? 0);
         stats.Put(20, sk.Losses?.DsackDuplicates ?? 0);
         stats.Put(21, BitConverter.ToUInt32(info[220..]));

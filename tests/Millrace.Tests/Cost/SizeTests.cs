@@ -13,7 +13,7 @@ public sealed class SizeTests(ITestOutputHelper output)
     private static readonly IPEndPoint Service = new(IPAddress.Parse("10.0.0.2"), 80);
 
     [Theory]
-    [InlineData(typeof(TcpSock), 928)]
+    [InlineData(typeof(TcpSock), 792)]
     [InlineData(typeof(Socket), 88)]
     [InlineData(typeof(TcpRequestSock), 176)]
     [InlineData(typeof(TcpTimeWaitSock), 128)]
@@ -45,7 +45,7 @@ public sealed class SizeTests(ITestOutputHelper output)
         Connect(near, far, listener, more);
         double each = (GC.GetTotalMemory(forceFullCollection: true) - before) / 2.0 / more;
         output.WriteLine($"{each:F0} bytes an end");
-        Assert.True(each <= 1200, $"an idle end has {each:F0} bytes");
+        Assert.True(each <= 1090, $"an idle end has {each:F0} bytes");
     }
 
     private static void Connect(Process near, Process far, int listener, int connections)

@@ -15,6 +15,9 @@ public sealed class InfoStories
         TcpInfo info = tcp.Info;
         Assert.Equal((2500ul, 2500ul, 1000ul), (info.BytesSent, info.BytesAcked, info.BytesReceived));
         Assert.Equal((3u, 1u), (info.DataSegmentsOut, info.DataSegmentsIn));
+        // A FIN without data is a segment, but none of data.
+        tcp.Gets("F. 1001:1001 ack 2501");
+        Assert.Equal((info.SegmentsIn + 1, 1u), (tcp.Info.SegmentsIn, tcp.Info.DataSegmentsIn));
     }
 
     [Fact]
