@@ -238,6 +238,20 @@ internal abstract unsafe class BufferCache
         }
     }
 
+    /// <summary>Appends a copy of the bytes of <paramref name="source"/> from <paramref name="offset"/> to its end.</summary>
+    public void AppendCopy(SkBuff skb, SkBuff source, int offset)
+    {
+        AppendedBytes += source.Length - offset;
+        while (offset < source.Length)
+        {
+            Span<byte> space = FillSpace(out _);
+            int take = Math.Min(space.Length, source.Length - offset);
+            source.CopyTo(offset, space[..take]);
+            CommitFill(skb, take);
+            offset += take;
+        }
+    }
+
     /// <summary>
     /// Copies a buffer's payload together, so that the pages which it was in can go. What stood before it, headers, is lost.
     /// </summary>

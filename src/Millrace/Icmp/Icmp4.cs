@@ -111,13 +111,7 @@ internal sealed unsafe class Icmp4(InetProtocols protocols, RoutingTable routes,
         IcmpHeader.TryParse(request.Data, request.Length, out IcmpHeader icmp);
         SkBuff skb = cpu.AllocLinear(IcmpHeaderLength, SkBuff.TransmitHeadroom);
         IcmpHeader.Write(skb.Put(IcmpHeaderLength), (byte)IcmpType.EchoReply, 0, icmp.Rest);
-        int length = request.Length - IcmpHeaderLength;
-        if (length > 0)
-        {
-            byte[] payload = new byte[length];
-            request.CopyTo(IcmpHeaderLength, payload);
-            cpu.AppendCopy(skb, payload);
-        }
+        cpu.AppendCopy(skb, request, IcmpHeaderLength);
         cpu.Mib.Inc(Mib.IcmpOutEchoReps);
         Send(cpu, skb, new ReplyFlow(IpHeaders.Destination(request), IpHeaders.Source(request))
         {

@@ -102,13 +102,7 @@ internal sealed unsafe class Icmp6(InetProtocols protocols, RoutingTable routes,
     {
         SkBuff skb = cpu.AllocLinear(HeaderSize, SkBuff.TransmitHeadroom);
         IcmpHeader.Write(skb.Put(HeaderSize), (byte)Icmp6Type.EchoReply, 0, rest);
-        int length = request.Length - HeaderSize;
-        if (length > 0)
-        {
-            byte[] payload = new byte[length];
-            request.CopyTo(HeaderSize, payload);
-            cpu.AppendCopy(skb, payload);
-        }
+        cpu.AppendCopy(skb, request, HeaderSize);
         cpu.Mib.Inc(Mib.Icmp6OutEchoReplies);
         Send(cpu, skb, new ReplyFlow(IpHeaders.Destination(request), IpHeaders.Source(request))
         {

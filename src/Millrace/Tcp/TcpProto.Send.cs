@@ -315,10 +315,7 @@ internal sealed partial class TcpProto
         if (sk.ShouldAutocork(skb, goal))
         {
             cpu.Mib.Inc(Mib.TcpExtTCPAutoCorking);
-            sk.AttachTransfer();
-            sk.IsThrottled = true;
-            // What is below may have gone in this moment; then nobody would come back for this.
-            if (sk.TransmitAllocated > skb.TrueSize)
+            if (sk.Throttle(skb.TrueSize))
                 return;
         }
         if ((flags & MessageFlags.More) != 0)

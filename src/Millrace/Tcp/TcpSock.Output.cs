@@ -74,11 +74,7 @@ internal sealed partial class TcpSock
             limit = Math.Min(limit, Tcp.Sysctls.TcpLimitOutputBytes);
         if (isRetransmit)
             limit <<= 1;
-        if (TransmitAllocated <= limit || IsRtxEmpty)
-            return false;
-        AttachTransfer();
-        IsThrottled = true;
-        return TransmitAllocated > limit;
+        return TransmitAllocated > limit && !IsRtxEmpty && Throttle(limit);
     }
 
     // ---- The send loop ----

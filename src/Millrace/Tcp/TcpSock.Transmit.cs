@@ -233,7 +233,19 @@ internal sealed partial class TcpSock
     /// <summary>The send loop has stopped because the layers below were full. Linux: TSQ_THROTTLED.</summary>
     public volatile bool IsThrottled;
 
-    /// <summary>The next run of the small-queue softirq has this connection on its list. Linux: TSQ_QUEUED.</summary>
+    /// <summary>
+    /// Leaves it to the last of what is below to go on with sending. False: the layers below hold no more than
+    /// <paramref name="most"/> bytes any more, and nobody may be left to come back.
+    /// </summary>
+    internal bool Throttle(long most)
+    {
+        // Whoever sees the flag needs a place for the connection.
+        AttachTransfer();
+        IsThrottled = true;
+        // Whoever takes from the sum looks at the flag after it: one of the two must see the other's.
+        Atomic.Fence();
+        return TransmitAllocated > most;
+    }
 
     public override void OnPacingRequested() => IsPaced = _isPacingRequested = true;
 

@@ -4,6 +4,8 @@ using System.Threading;
 using System.Threading.Tasks;
 using Millrace.Buffers;
 using Millrace.Sched;
+using Millrace.Tests.Robustness;
+using Millrace.Tracing;
 
 #pragma warning disable xUnit1030, xUnit1051 // a context to go back to, or a token, would be one more thing on the path that is measured
 
@@ -201,6 +203,31 @@ public sealed class AllocationTests(ITestOutputHelper output)
             output.WriteLine($"all threads {all} bytes for {rounds} round trips");
             Assert.InRange(all, 0, Noise);
         }
+    }
+
+    [Theory]
+    [InlineData(false, 0)]
+    [InlineData(false, 1400)]
+    [InlineData(true, 0)]
+    [InlineData(true, 1400)]
+    public void An_answered_echo_allocates_nothing(bool v6, int payload)
+    {
+        using var link = new HostileLink();
+        byte[] request = new PacketForge(1) { IsPlain = true }.Echo(v6, payload).ToArray();
+        void Ping(int times)
+        {
+            for (int i = 0; i < times; i++)
+                link.Inject(request);
+        }
+        Ping(500);
+        Mib answers = v6 ? Mib.Icmp6OutEchoReplies : Mib.IcmpOutEchoReps;
+        long answered = link.Stack.Cpus.Read(answers), before = GC.GetAllocatedBytesForCurrentThread();
+        Ping(1000);
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(1000, link.Stack.Cpus.Read(answers) - answered);
+        Assert.Equal(0, allocated);
+        int header = v6 ? 40 : 20;
+        Assert.Equal(request[(header + 4)..], link.Sent[0][(header + 4)..].ToArray());
     }
 
     /// <summary>What a connection costs from connect to the last close, both ends, on the level of system calls. A ratchet.</summary>

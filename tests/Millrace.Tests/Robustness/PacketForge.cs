@@ -192,6 +192,17 @@ internal sealed class PacketForge(ulong seed)
         return Finish(v6, at, header + payload, 16);
     }
 
+    /// <summary>A sound echo request with so many bytes of data.</summary>
+    public ReadOnlySpan<byte> Echo(bool v6, int payload)
+    {
+        int at = IpHeader(v6, Peer(), v6 ? IpProtocolNumbers.Icmp6 : IpProtocolNumbers.Icmp);
+        Span<byte> icmp = _buffer.AsSpan(at, 8 + payload);
+        icmp[0] = (byte)(v6 ? 128 : 8);
+        icmp[1] = 0;
+        Random.Fill(icmp[4..]);
+        return Finish(v6, at, icmp.Length, 2);
+    }
+
     private int IpHeader(bool v6, byte peer, byte protocol)
     {
         Span<byte> ip = _buffer;
