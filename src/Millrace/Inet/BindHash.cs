@@ -45,15 +45,17 @@ internal sealed class BindShare(BindBucket bucket, in BindOwner owner)
 {
     public BindBucket Bucket { get; } = bucket;
 
-    public BindOwner Owner { get; } = owner;
+    /// <summary>Changes only while nobody is counted.</summary>
+    public BindOwner Owner { get; set; } = owner;
 
-    public int Count { get; set; } = 1;
+    public int Count { get; set; }
 }
 
 /// <summary>A local port and who has it. Linux: inet_bind_bucket.</summary>
 internal sealed class BindBucket(ushort port)
 {
-    private BindShare[] _owners = new BindShare[1];
+    // Behind those in use stand those that were: connections come and go, each with a share or two.
+    private BindShare?[] _owners = new BindShare?[1];
     private int _used;
 
     public ushort Port { get; } = port;
@@ -67,28 +69,30 @@ internal sealed class BindBucket(ushort port)
     {
         for (int i = 0; i < _used; i++)
         {
-            if (_owners[i].Owner == owner)
+            if (_owners[i]!.Owner == owner)
             {
-                _owners[i].Count++;
-                return _owners[i];
+                _owners[i]!.Count++;
+                return _owners[i]!;
             }
         }
         if (_used == _owners.Length)
             Array.Resize(ref _owners, 2 * _used);
-        return _owners[_used++] = new BindShare(this, owner);
+        BindShare share = _owners[_used++] ??= new BindShare(this, owner);
+        share.Owner = owner;
+        share.Count = 1;
+        return share;
     }
 
     public void Remove(in BindOwner owner)
     {
         for (int i = 0; i < _used; i++)
         {
-            if (_owners[i].Owner != owner)
+            if (_owners[i]!.Owner != owner)
                 continue;
-            if (--_owners[i].Count == 0)
-            {
-                _owners[i] = _owners[--_used];
-                _owners[_used] = null!;
-            }
+            if (--_owners[i]!.Count > 0)
+                return;
+            _used--;
+            (_owners[i], _owners[_used]) = (_owners[_used], _owners[i]);
             return;
         }
         Debug.Fail("an owner leaves the port as what it is counted as");
@@ -101,7 +105,7 @@ internal sealed class BindBucket(ushort port)
     {
         for (int i = 0; i < _used; i++)
         {
-            BindOwner other = _owners[i].Owner;
+            BindOwner other = _owners[i]!.Owner;
             bool sameDevice = newcomer.IfIndex == 0 || other.IfIndex == 0 || newcomer.IfIndex == other.IfIndex;
             if (sameDevice && newcomer.Overlaps(other) && !MayShare(newcomer, other, relax, asked))
                 return true;

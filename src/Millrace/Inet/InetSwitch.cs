@@ -1,4 +1,4 @@
-using System.Collections.Generic;
+using System;
 using System.Threading;
 using Millrace.Sched;
 using Millrace.Sockets;
@@ -22,7 +22,7 @@ internal sealed class InetSwitch
             _all = [.. _all, protocol];
     }
 
-    public IReadOnlyList<InetProtoSwitch> All => _all;
+    public ReadOnlySpan<InetProtoSwitch> All => _all;
 }
 
 /// <summary>AF_INET and AF_INET6: makes a socket of a type and a protocol. Linux: inet_create, inet6_create.</summary>
