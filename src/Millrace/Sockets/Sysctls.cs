@@ -380,7 +380,14 @@ public sealed class Sysctls
     }
 
     /// <summary>net.ipv4.tcp_mem: pages of 4096 bytes: no limit, pressure, limit.</summary>
-    public (long Low, long Pressure, long High) TcpMem { get; set; } = (276480, 368640, 552960);
+    public (long Low, long Pressure, long High) TcpMem
+    {
+        get => TcpMemory.Limits is [var low, var pressure, var high] ? (low, pressure, high) : default;
+        set => TcpMemory.Limits = [value.Low, value.Pressure, value.High];
+    }
+
+    /// <summary>What TCP's buffers take, and may take.</summary>
+    internal ProtoMemory TcpMemory { get; } = new() { Limits = [276480, 368640, 552960] };
 
     private static KeyNotFoundException Unknown(string name) => new($"There is no setting {name}.");
 }

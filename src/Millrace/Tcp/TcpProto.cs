@@ -61,15 +61,13 @@ internal sealed partial class TcpProto : Proto
         Metrics = new TcpMetrics(with.Sysctls);
         Blackhole = new FastOpenBlackhole(with.Sysctls);
         SmallQueues = new SmallQueueSoftirq();
-        (long low, long pressure, long high) = with.Sysctls.TcpMem;
-        Memory = new ProtoMemory { Limits = [low, pressure, high] };
     }
 
     public override string Name => "TCP";
 
     public override int Number => IpProtocol.Tcp;
 
-    public override ProtoMemory Memory { get; }
+    public override ProtoMemory Memory => _with.Sysctls.TcpMemory;
 
     public override ReceiveStamps Stamps => _with.Stamps;
 

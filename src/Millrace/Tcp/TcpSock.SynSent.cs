@@ -127,7 +127,6 @@ internal sealed partial class TcpSock
         Snd.Wnd = tcp.Window;
         AdoptOptions(options);
         AdoptTimestamps(cpu, reduceAdvMss: true);
-        InitMtuSearch(cpu);
         SyncMss(PathMtu);
         InitRcvMss();
         Rcv.Copied = Rcv.Nxt;

@@ -113,6 +113,9 @@ internal sealed class Story : IDisposable
         return new App(this, fd.Value);
     }
 
+    /// <summary>A socket that the story has made itself becomes <see cref="App"/>.</summary>
+    public App Use(App app) => _app = app;
+
     /// <summary>Accepts a connection, which becomes <see cref="App"/>.</summary>
     public App Accept()
     {
@@ -138,11 +141,14 @@ internal sealed class Story : IDisposable
 
     /// <summary>The socket that is <see cref="App"/> already connects; its flow becomes <see cref="Peer"/>.</summary>
     /// <returns>The result of connect(2).</returns>
-    public SysResult ConnectAgain()
+    public SysResult ConnectAgain() => ConnectTo(Backend.Remote);
+
+    /// <summary>The same, with the peer's address in the form that the socket wants.</summary>
+    public SysResult ConnectTo(IPAddress remote)
     {
         Peer = new Flow(this, 0, Port);
         _flows.Add(Peer);
-        SysResult result = Backend.Connect(App.Fd, new IPEndPoint(Backend.Remote, Port));
+        SysResult result = Backend.Connect(App.Fd, new IPEndPoint(remote, Port));
         Ladder.App(Backend.Now, $"connect() = {result}");
         Backend.Settle();
         return result;
