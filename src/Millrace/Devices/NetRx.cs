@@ -88,12 +88,14 @@ internal sealed class NetRx : SoftirqAction
         while (list.Take() is { } napi)
         {
             cpu.Mib.Inc(Mib.MillraceNapiPolls);
-            cpu.RefreshClock();
             int work = napi.TracedPoll(cpu, weight);
             budget -= work;
             if (work >= weight || !napi.TryComplete(cpu, work))
                 again.Add(napi);
-            if (budget <= 0 || (!list.IsEmpty && cpu.Host.Now >= end))
+            if (list.IsEmpty)
+                break;
+            cpu.RefreshClock();
+            if (budget <= 0 || cpu.Now >= end)
                 break;
         }
         gro.Flush(cpu);

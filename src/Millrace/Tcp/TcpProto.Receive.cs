@@ -238,7 +238,8 @@ internal sealed partial class TcpProto
         error = Errno.OK;
         if (read.Copied >= read.Target && !sk.Lock.HasBacklog)
             return false;
-        bool late = context.Cpu.Now >= read.Deadline;
+        // A call that does not wait needs no clock.
+        bool late = read.Deadline == Micros.Zero || context.Cpu.Now >= read.Deadline;
         if (read.Copied > 0)
         {
             return sk.Error == Errno.OK && sk.State != TcpState.Close && (sk.Shutdown & ShutdownMask.Receive) == 0 && !late
