@@ -35,16 +35,14 @@ internal struct SeqTree
     {
         Debug.Assert(skb.Next is null && skb.Prev is null && skb.Parent is null, "a buffer is in one queue at a time");
         SkBuff? next = previous is null ? First : After(previous);
-        skb.Prev = previous;
-        skb.Next = next;
         if (previous is null)
             First = skb;
         else
-            previous.Next = skb;
+            (skb.Prev, previous.Next) = (previous, skb);
         if (next is null)
             Last = skb;
         else
-            next.Prev = skb;
+            (skb.Next, next.Prev) = (next, skb);
         Count++;
 
         // In order, the new node is the right child of its predecessor or, if that place is taken, the left child of its successor.

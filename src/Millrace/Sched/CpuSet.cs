@@ -143,7 +143,8 @@ internal sealed class CpuSet
             return false;
         cpu.LeaseDepth = 1;
         cpu.RefreshClock();
-        cpu.OuterHeld = thread.Held;
+        if (thread.Held is { } outer)
+            cpu.OuterHeld = outer;
         if (cpu.Thread != thread)
             cpu.Thread = thread;
         thread.Held = cpu;

@@ -11,12 +11,15 @@ internal struct SentOrder
 
     public void Append(SkBuff skb)
     {
-        skb.TimePrev = Last;
-        skb.TimeNext = null;
-        if (Last is null)
-            First = skb;
+        if (Last is { } last)
+        {
+            last.TimeNext = skb;
+            skb.TimePrev = last;
+        }
         else
-            Last.TimeNext = skb;
+        {
+            First = skb;
+        }
         Last = skb;
     }
 

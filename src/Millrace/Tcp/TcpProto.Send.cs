@@ -36,8 +36,7 @@ internal sealed partial class TcpProto
         Micros deadline = sk.SendDeadline(context.Cpu, message.Has(MessageFlags.DontWait));
         sk.CheckAppLimited();
         Errno error = Errno.OK;
-        int copied = 0;
-        int inSyn = 0;
+        int copied = 0, inSyn = 0, mss = 0, goal = 0;
         TcpSock.ZeroCopySend? notice = null;
         if (message.Has(MessageFlags.ZeroCopy) && message.Iter.Count > 0 && sk.Has(SockFlags.ZeroCopy))
         {
@@ -62,14 +61,14 @@ internal sealed partial class TcpProto
         if (error == Errno.OK && !message.Control.IsEmpty)
             error = SendControl.Read(sk, message.Control, ref timestamping);
         if (error == Errno.OK)
-            error = Fill(ref context, sk, ref message, deadline, notice, ref copied);
+            error = Fill(ref context, sk, ref message, deadline, notice, ref copied, out mss, out goal);
         Cpu cpu = context.Cpu;
         if (error != Errno.OK)
             RemoveEmptyTail(cpu, sk);
         if (copied > 0)
         {
             sk.RequestStamps(timestamping);
-            Push(cpu, sk, message.Flags, sk.SendMss(message.Has(MessageFlags.OutOfBand), out int goal), sk.Nagle, goal);
+            Push(cpu, sk, message.Flags, mss, sk.Nagle, goal);
             notice?.Release(cpu);
             return copied + inSyn;
         }
@@ -92,10 +91,11 @@ internal sealed partial class TcpProto
     }
 
     private static Errno Fill(ref TaskContext context, TcpSock sk, ref MsgHdr message, Micros deadline,
-        TcpSock.ZeroCopySend? notice, ref int copied)
+        TcpSock.ZeroCopySend? notice, ref int copied, out int mss, out int goal)
     {
         bool oob = message.Has(MessageFlags.OutOfBand);
-        int mss = sk.SendMss(oob, out int goal), sinceBacklog = 0;
+        mss = sk.SendMss(oob, out goal);
+        int sinceBacklog = 0;
         if (sk.Error != Errno.OK || (sk.Shutdown & ShutdownMask.Send) != 0)
             return Errno.EPIPE;
         while (message.Iter.Count > 0)

@@ -175,10 +175,10 @@ internal sealed partial class TcpSock
     }
 
     // Options that every segment would bear now, beyond those that the MSS cache allows for.
-    private int ExtraOptionSize()
+    private int ExtraOptionSize() => IsAccEcn ? ExtraAccEcnOptionSize() : SignatureSize + SackOptionSize();
+
+    private int ExtraAccEcnOptionSize()
     {
-        if (!IsAccEcn)
-            return SignatureSize + SackOptionSize();
         Span<SeqRange> blocks = stackalloc SeqRange[TcpOptions.MaxSackBlocks];
         scoped var options = new OutgoingOptions { HasMd5 = SigningKey is not null };
         AddEstablishedOptions(ref options, blocks);

@@ -20,7 +20,7 @@ internal static class SipHash
         var s = new State(key, 16);
         s.Compress1(a);
         s.Compress1(b);
-        return s.Finish(1, 3);
+        return s.Finish1();
     }
 
     public static ulong Hash13(in SipKey key, ulong a, ulong b, ulong c, ulong d, ulong e)
@@ -31,7 +31,7 @@ internal static class SipHash
         s.Compress1(c);
         s.Compress1(d);
         s.Compress1(e);
-        return s.Finish(1, 3);
+        return s.Finish1();
     }
 
     public static ulong Hash24(in SipKey key, ulong a, ulong b)
@@ -39,7 +39,7 @@ internal static class SipHash
         var s = new State(key, 16);
         s.Compress2(a);
         s.Compress2(b);
-        return s.Finish(2, 4);
+        return s.Finish2();
     }
 
     public static ulong Hash24(in SipKey key, ulong a, ulong b, ulong c, ulong d, ulong e)
@@ -50,7 +50,7 @@ internal static class SipHash
         s.Compress2(c);
         s.Compress2(d);
         s.Compress2(e);
-        return s.Finish(2, 4);
+        return s.Finish2();
     }
 
     /// <summary>SipHash-2-4 of any number of bytes, as published.</summary>
@@ -66,7 +66,7 @@ internal static class SipHash
         for (int i = data.Length - 1; i >= 0; i--)
             tail = (tail << 8) | data[i];
         s.Tail |= tail;
-        return s.Finish(2, 4);
+        return s.Finish2();
     }
 
     private struct State
@@ -74,6 +74,7 @@ internal static class SipHash
         private ulong _v0, _v1, _v2, _v3;
         public ulong Tail;
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public State(in SipKey key, int length)
         {
             _v0 = 0x736f_6d65_7073_6575 ^ key.K0;
@@ -115,15 +116,26 @@ internal static class SipHash
             _v0 ^= m;
         }
 
-        public ulong Finish(int compressRounds, int finalRounds)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public ulong Finish1()
         {
-            _v3 ^= Tail;
-            for (int i = 0; i < compressRounds; i++)
-                Round();
-            _v0 ^= Tail;
+            Compress1(Tail);
             _v2 ^= 0xff;
-            for (int i = 0; i < finalRounds; i++)
-                Round();
+            Round();
+            Round();
+            Round();
+            return _v0 ^ _v1 ^ _v2 ^ _v3;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public ulong Finish2()
+        {
+            Compress2(Tail);
+            _v2 ^= 0xff;
+            Round();
+            Round();
+            Round();
+            Round();
             return _v0 ^ _v1 ^ _v2 ^ _v3;
         }
     }
