@@ -1,6 +1,6 @@
-using System.Threading.Tasks.Sources;
-using System.Threading;
 using System;
+using System.Threading;
+using System.Threading.Tasks.Sources;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;

@@ -10,7 +10,12 @@ public sealed class ReceiveSpaceTests
 
     private static ReceiveSpace Space(byte scale = 0, uint wnd = 0, int ssthresh = 1_000_000) => new()
     {
-        Nxt = new(5000), Wup = new(5000), Wnd = wnd, WndClamp = 1_000_000, Ssthresh = ssthresh, WndScale = scale,
+        Nxt = new(5000),
+        Wup = new(5000),
+        Wnd = wnd,
+        WndClamp = 1_000_000,
+        Ssthresh = ssthresh,
+        WndScale = scale,
     };
 
     // ---- RFC 9293 §3.4, table 6, as Linux reads it ----

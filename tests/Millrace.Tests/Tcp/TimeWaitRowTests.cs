@@ -1,8 +1,8 @@
 using Millrace.Sched;
-using Millrace.Tracing;
-using Millrace.Wire;
 using Millrace.Tcp;
 using Millrace.Tests.Robustness;
+using Millrace.Tracing;
+using Millrace.Wire;
 
 namespace Millrace.Tests.Tcp;
 

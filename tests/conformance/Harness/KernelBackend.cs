@@ -212,8 +212,15 @@ internal sealed partial class KernelBackend : Backend
         {
             nint* piece = stackalloc nint[2];
             (piece[0], piece[1]) = ((nint)b, buffer.Length);
-            Native.MsgHdr header = new() { Pieces = (nint)piece, PieceCount = 1, Control = (nint)c, ControlLength = control.Length,
-                Name = (nint)n, NameLength = name.Length };
+            Native.MsgHdr header = new()
+            {
+                Pieces = (nint)piece,
+                PieceCount = 1,
+                Control = (nint)c,
+                ControlLength = control.Length,
+                Name = (nint)n,
+                NameLength = name.Length
+            };
             SysResult result = Result((int)Native.recvmsg(fd, ref header, (int)flags));
             nameLength = (int)header.NameLength;
             controlLength = (int)header.ControlLength;

@@ -80,7 +80,8 @@ internal sealed class MillraceBackend : Backend
 
     public override void SetRoute(RouteMetrics metrics) =>
         _stack.Routes.Replace(new RouteEntry(Remote.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IpAddr.Any4 : IpAddr.Any6, 0,
-            _stack.Devices.ByName("tun0")!) { Metrics = metrics });
+            _stack.Devices.ByName("tun0")!)
+        { Metrics = metrics });
 
     public override SysResult Socket(Family family) => _process.Socket(family == Family.V4 ? 2 : 10, 1 | NonBlock, 0);
 
