@@ -21,7 +21,8 @@ internal sealed unsafe class ScriptDevice : NetDevice
     {
         _segmentSize = segmentSize;
         Flags = DeviceFlags.PointToPoint;
-        Features = DeviceFeatures.AllOffloads;
+        // As a TUN device of Linux offers it: AccECN's super-packets get cut.
+        Features = DeviceFeatures.AllOffloads & ~(DeviceFeatures.TsoAccEcn | DeviceFeatures.TsoAccEcnWithoutCwr);
     }
 
     public override void Attach(NetRx netRx, CpuSet cpus)

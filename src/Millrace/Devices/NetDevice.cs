@@ -40,8 +40,11 @@ internal enum DeviceFeatures
     /// <summary>TCP super-packets may be handed down whose every segment bears CWR. Linux: NETIF_F_GSO_ACCECN.</summary>
     TsoAccEcn = 32,
 
+    /// <summary>Super-packets of AccECN may be handed down that do not bear CWR, as plain ones. Linux: none, a device takes all or none.</summary>
+    TsoAccEcnWithoutCwr = 64,
+
     Tso = Tso4 | Tso6,
-    AllOffloads = TxChecksum | Tso | TsoAccEcn | UdpSegmentation,
+    AllOffloads = TxChecksum | Tso | TsoAccEcn | TsoAccEcnWithoutCwr | UdpSegmentation,
 }
 
 /// <summary>A device's own counters; written under the locks that its paths hold, read by anybody.</summary>

@@ -18,11 +18,13 @@ internal static unsafe class SoftwareGso
         DeviceFeatures needed = (skb.GsoType & GsoType.TcpV4) != 0 ? DeviceFeatures.Tso4
             : (skb.GsoType & GsoType.TcpV6) != 0 ? DeviceFeatures.Tso6
             : DeviceFeatures.UdpSegmentation;
-        // Deviates: Linux cuts all of AccECN's for a device that may clear CWR; what does not bear it need not be cut.
-        if ((skb.GsoType & GsoType.TcpAccEcn) != 0 && (skb.TransportHeader[13] & (byte)TcpFlags.Cwr) != 0
-            && (device.Features & DeviceFeatures.TsoAccEcn) == 0)
-            return false;
-        return (device.Features & needed) != 0;
+        return (device.Features & needed) != 0 && ((skb.GsoType & GsoType.TcpAccEcn) == 0 || TakesAccEcn(device, skb));
+    }
+
+    private static bool TakesAccEcn(NetDevice device, SkBuff skb)
+    {
+        bool cwr = (skb.TransportHeader[13] & (byte)TcpFlags.Cwr) != 0;
+        return (device.Features & (cwr ? DeviceFeatures.TsoAccEcn : DeviceFeatures.TsoAccEcnWithoutCwr)) != 0;
     }
 
     /// <summary>Sums the bytes and stores the checksum that the packet promised. Linux: skb_checksum_help.</summary>

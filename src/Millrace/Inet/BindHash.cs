@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using Millrace.Sched;
+using Millrace.Sockets;
 using Millrace.Tracing;
 using Millrace.Wire;
 
@@ -136,7 +137,7 @@ internal sealed class BindHash(Sysctls sysctls, SharedPrng random)
 
     /// <summary>How a sock counts as the owner of a port.</summary>
     public static BindOwner OwnerOf(InetSock sk, BindKind kind) =>
-        new(sk.LocalAddr, sk.BoundIfIndex, sk.ReuseAddr, sk.ReusePort, sk.Credentials.Uid, sk.IsV6Only, kind);
+        new(sk.LocalAddr, sk.BoundIfIndex, sk.ReuseAddr != AddressReuse.None, sk.ReusePort, sk.Credentials.Uid, sk.IsV6Only, kind);
 
     /// <summary>Gives a sock a port; 0 asks for any. Linux: inet_csk_get_port.</summary>
     public Errno GetPort(Cpu cpu, InetConnectionSock sk, ushort port)
@@ -151,7 +152,7 @@ internal sealed class BindHash(Sysctls sysctls, SharedPrng random)
         bool counted = sk.BindBucket == bucket;
         if (counted)
             bucket.Remove(OwnerOf(sk, sk.BindKind));
-        bool conflict = bucket.Conflicts(OwnerOf(sk, kind), relax: true, asked: true);
+        bool conflict = sk.ReuseAddr != AddressReuse.Force && bucket.Conflicts(OwnerOf(sk, kind), relax: true, asked: true);
         if (!conflict)
             Attach(cpu, sk, bucket, kind, counted);
         else if (counted)

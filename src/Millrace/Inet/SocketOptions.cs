@@ -51,7 +51,7 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
         switch (option)
         {
             case So.ReuseAddr:
-                Reclassify(cpu, sk, on, static (s, v) => s.ReuseAddr = v);
+                Reclassify(cpu, sk, on, static (s, v) => s.ReuseAddr = v ? AddressReuse.Can : AddressReuse.None);
                 return Errno.OK;
             case So.ReusePort:
                 Reclassify(cpu, sk, on, static (s, v) => s.ReusePort = v);
@@ -240,7 +240,7 @@ internal sealed class SocketOptions(Sysctls sysctls, BindHash binds, DeviceTable
         switch (option)
         {
             case So.ReuseAddr:
-                number = Flag(sk.ReuseAddr);
+                number = (int)sk.ReuseAddr;
                 break;
             case So.ReusePort:
                 number = Flag(sk.ReusePort);

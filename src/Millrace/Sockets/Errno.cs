@@ -24,6 +24,7 @@ public enum Errno
     ENFILE = 23,
     EMFILE = 24,
     ENOTTY = 25,
+    EFBIG = 27,
     ESPIPE = 29,
     EPIPE = 32,
     ERANGE = 34,

@@ -125,8 +125,11 @@ internal abstract class Sock(Proto proto) : SockCommon
     /// <summary>Linux: sk_shutdown.</summary>
     public ShutdownMask Shutdown;
 
-    /// <summary>SO_REUSEADDR, SO_REUSEPORT.</summary>
-    public bool ReuseAddr, ReusePort;
+    /// <summary>SO_REUSEADDR. Linux: sk_reuse.</summary>
+    public AddressReuse ReuseAddr;
+
+    /// <summary>SO_REUSEPORT.</summary>
+    public bool ReusePort;
 
     /// <summary>How long a receive, a send may sleep; Never for ever. Linux: sk_rcvtimeo, sk_sndtimeo.</summary>
     public Micros ReceiveTimeout

@@ -52,6 +52,10 @@ internal sealed class RareTcpState
     /// <summary>When the peer's window first was zero with data to send. Linux: icsk_probes_tstamp.</summary>
     public Micros ProbesStart;
 
+    /// <summary>TCP_REPAIR, TCP_REPAIR_QUEUE.</summary>
+    public bool InRepair;
+    public RepairQueue RepairQueue;
+
     /// <summary>What an accepted connection has from its listener.</summary>
     public RareTcpState Clone() => new()
     {
@@ -69,6 +73,8 @@ internal sealed class RareTcpState
         SynRetries = SynRetries,
         Linger2 = Linger2,
         NotsentLowat = NotsentLowat,
+        InRepair = InRepair,
+        RepairQueue = RepairQueue,
     };
 
     /// <summary>The MTU that an ICMP error told while the socket was owned. Linux: mtu_info.</summary>

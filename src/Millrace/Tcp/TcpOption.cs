@@ -20,11 +20,17 @@ internal static class TcpOption
     public const int ThinLinearTimeouts = 16;
     public const int ThinDupack = 17;
     public const int UserTimeout = 18;
+    public const int Repair = 19;
+    public const int RepairQueue = 20;
+    public const int QueueSeq = 21;
+    public const int RepairOptions = 22;
     public const int FastOpen = 23;
+    public const int Timestamp = 24;
     public const int NotsentLowat = 25;
     public const int CcInfo = 26;
     public const int SaveSyn = 27;
     public const int SavedSyn = 28;
+    public const int RepairWindow = 29;
     public const int FastOpenConnect = 30;
     public const int Md5SigExt = 32;
     public const int FastOpenKey = 33;

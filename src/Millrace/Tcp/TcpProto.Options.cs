@@ -29,7 +29,7 @@ internal sealed partial class TcpProto
             return SetMd5Key(ref context, sk, option, value);
         int number = BitConverter.ToInt32(value);
         sk.LockSock(ref context);
-        Errno error = SetLocked(context.Cpu, sk, option, number);
+        Errno error = IsRepair(option) ? SetRepair(context.Cpu, sk, option, value) : SetLocked(context.Cpu, sk, option, number);
         sk.ReleaseSock(context.Cpu);
         return error;
     }
@@ -182,6 +182,8 @@ internal sealed partial class TcpProto
                 Errno tooLong = TakeSavedSyn(sk, ref value);
                 sk.ReleaseSock(context.Cpu);
                 return tooLong;
+            case var _ when IsRepair(option):
+                return GetRepair(context.Cpu, sk, option, ref value);
             default:
                 Errno error = GetNumber(sk, option, out int number);
                 return error == Errno.OK ? OptionValue.Put(ref value, number) : error;
@@ -203,7 +205,7 @@ internal sealed partial class TcpProto
                 number = Flag((sk.Nagle & NagleFlags.Cork) != 0);
                 break;
             case TcpOption.MaxSeg:
-                number = sk.UserMss != 0 && (sk.State is TcpState.Close or TcpState.Listen) ? sk.UserMss : sk.MssCache;
+                number = sk.InRepair ? sk.MssClamp : sk.UserMss != 0 && (sk.State is TcpState.Close or TcpState.Listen) ? sk.UserMss : sk.MssCache;
                 break;
             case TcpOption.KeepIdle:
                 number = rare is { KeepAliveTime.Value: > 0 } ? (int)(rare.KeepAliveTime.Value / 1_000_000) : Sysctls.TcpKeepaliveTime;

@@ -38,6 +38,8 @@ internal sealed partial class TcpProto
             return Errno.ENOTCONN;
         if (message.Has(MessageFlags.OutOfBand))
             return ReceiveUrgent(sk, ref message);
+        if (sk.InRepair && !IsForReceiveQueue(context.Cpu, sk, ref message, out SysResult repaired))
+            return repaired;
         var read = new Reading(context.Cpu, sk, ref message);
         SysResult result = Read(ref context, sk, ref message, ref read);
         CleanUp(context.Cpu, sk, result.IsError ? 0 : read.Copied);

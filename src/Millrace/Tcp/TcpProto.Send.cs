@@ -44,7 +44,7 @@ internal sealed partial class TcpProto
             if (notice is null)
                 return Errno.ENOBUFS;
         }
-        if (message.Has(MessageFlags.FastOpen) || sk.DefersConnect)
+        if ((message.Has(MessageFlags.FastOpen) || sk.DefersConnect) && !sk.InRepair)
         {
             error = SendFastOpen(ref context, sk, ref message, notice, out inSyn);
             if (error == Errno.EINPROGRESS && inSyn > 0)
@@ -57,6 +57,11 @@ internal sealed partial class TcpProto
         }
         if (error == Errno.OK && sk.State is not (TcpState.Established or TcpState.CloseWait) && !sk.IsPassiveFastOpen)
             error = WaitForConnect(ref context, sk, deadline);
+        if (error == Errno.OK && sk.InRepair && !IsForSendQueue(context.Cpu, sk, ref message, out SysResult repaired))
+        {
+            notice?.Release(context.Cpu);
+            return repaired;
+        }
         uint timestamping = sk.Timestamping;
         if (error == Errno.OK && !message.Control.IsEmpty)
             error = SendControl.Read(sk, message.Control, ref timestamping);
@@ -154,7 +159,7 @@ internal sealed partial class TcpProto
                     skb.Tcp.Notes |= BufferNotes.EndOfRecord;
                 break;
             }
-            if (skb.Length < goal || oob)
+            if (skb.Length < goal || oob || sk.InRepair)
                 continue;
             // The buffer is full: it may go while the next is filled. Copying has taken time.
             cpu.RefreshClock();

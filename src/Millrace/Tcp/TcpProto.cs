@@ -236,7 +236,8 @@ internal sealed partial class TcpProto : Proto
             // Another peer: what the last one's timestamps said is void.
             sk.TsRecent = 0;
             sk.TsRecentStamp = 0;
-            sk.Snd.Written = default;
+            if (!sk.InRepair)
+                sk.Snd.Written = default;
         }
         sk.RemoteAddr = remote;
         sk.RemotePort = port;
@@ -253,14 +254,25 @@ internal sealed partial class TcpProto : Proto
             sk.RemotePort = 0;
             return error;
         }
-        cpu.Trace(Tp.secure_tcp_seq, sk);
-        if (sk.Snd.Written == default)
-            sk.Snd.Written = Sequences.InitialSequence(sk.LocalAddr, sk.LocalPort, remote, port);
-        sk.TsOffset = Sysctls.TcpTimestamps == 1 ? Sequences.TimestampOffset(sk.LocalAddr, remote) : 0;
+        if (!sk.InRepair)
+            ChooseNumbers(cpu, sk);
         sk.DefersConnect = DefersConnect(cpu, sk);
-        if (!sk.DefersConnect)
+        if (sk.DefersConnect)
+            return Errno.OK;
+        if (sk.InRepair)
+            sk.ConnectInRepair(cpu);
+        else
             sk.SendSyn(cpu);
         return Errno.OK;
+    }
+
+    // Where sequence numbers and timestamps begin. RFC 6528, RFC 7323 §5.4.
+    private void ChooseNumbers(Cpu cpu, TcpSock sk)
+    {
+        cpu.Trace(Tp.secure_tcp_seq, sk);
+        if (sk.Snd.Written == default)
+            sk.Snd.Written = Sequences.InitialSequence(sk.LocalAddr, sk.LocalPort, sk.RemoteAddr, sk.RemotePort);
+        sk.TsOffset = Sysctls.TcpTimestamps == 1 ? Sequences.TimestampOffset(sk.LocalAddr, sk.RemoteAddr) : 0;
     }
 
     // ---- Disconnect ----
@@ -277,6 +289,10 @@ internal sealed partial class TcpProto : Proto
         if (before == TcpState.Listen)
         {
             StopListening(cpu, sk);
+        }
+        else if (sk.InRepair)
+        {
+            sk.Error = Errno.ECONNABORTED;
         }
         else if (reset)
         {
@@ -401,7 +417,12 @@ internal sealed partial class TcpProto : Proto
     private void CloseConnection(ref TaskContext context, TcpSock sk, bool unread, Micros timeout)
     {
         Cpu cpu = context.Cpu;
-        if (unread)
+        if (sk.InRepair)
+        {
+            // Somebody else goes on with it: the peer must not notice.
+            Disconnect(cpu, sk);
+        }
+        else if (unread)
         {
             // RFC 2525 §2.17: data was lost, and the peer must know.
             cpu.Mib.Inc(Mib.TcpExtTCPAbortOnClose);

@@ -84,7 +84,11 @@ internal sealed partial class TcpSock
         Snd.Wl1 = default;
         PurgeWriteQueue(cpu);
         Snd.Una = Snd.Small = Snd.Up = Snd.Nxt = Snd.Written;
-        Rcv.Nxt = Rcv.Wup = Rcv.Copied = default;
+        if (InRepair)
+            LastAckReceived = cpu.Now;
+        else
+            Rcv.Nxt = default;
+        Rcv.Wup = Rcv.Copied = Rcv.Nxt;
         Rto = TcpConstants.TimeoutInit;
         Retransmits = 0;
         ClearRetransmits();

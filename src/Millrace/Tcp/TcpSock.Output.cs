@@ -86,6 +86,11 @@ internal sealed partial class TcpSock
     /// <param name="pushOne">0: all; 1: the first buffer; 2: one segment as a loss probe, whatever the congestion window says.</param>
     public bool WriteXmit(Cpu cpu, int mss, NagleFlags nagle, int pushOne)
     {
+        if (RepairsSendQueue)
+        {
+            TakeAsSent(cpu, mss);
+            return false;
+        }
         cpu.BhDisable();
         cpu.Trace(Tp.tcp_write_xmit, this, WriteQueue.Count);
         RefreshTime(cpu);

@@ -84,6 +84,9 @@ internal sealed partial class TcpSock
         skb.Tcp.Seq = skb.Tcp.EndSeq = Snd.Written;
         skb.Tcp.Flags = TcpFlags.Ack;
         skb.Tcp.Segments = 0;
+        // It counts as sent when nobody knows, so no time is measured by it.
+        if (InRepair)
+            skb.Tcp.Sacked |= SackedFlags.Repaired;
         QueueUnsent(cpu, skb);
         Nagle &= ~NagleFlags.Push;
         RestartAfterIdle(cpu);

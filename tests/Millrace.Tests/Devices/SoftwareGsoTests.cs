@@ -69,6 +69,8 @@ public sealed class SoftwareGsoTests
         Assert.Equal(whole, SoftwareGso.DeviceCuts(device, skb));
         device.Features = DeviceFeatures.AllOffloads;
         Assert.True(SoftwareGso.DeviceCuts(device, skb));
+        device.Features &= ~(DeviceFeatures.TsoAccEcn | DeviceFeatures.TsoAccEcnWithoutCwr);
+        Assert.Equal((GsoType)kind == GsoType.TcpEcn, SoftwareGso.DeviceCuts(device, skb));
         cpu.FreeSkb(skb);
         cpu.BhEnable();
         stack.Cpus.Leave(ref context);
