@@ -28,7 +28,7 @@ internal sealed partial class TcpProto
                     return Errno.EPERM;
                 if ((uint)number > (uint)RepairQueue.Send)
                     return Errno.EINVAL;
-                Rare(sk).RepairQueue = (RepairQueue)number;
+                sk.AttachRare().RepairQueue = (RepairQueue)number;
                 return Errno.OK;
             case TcpOption.QueueSeq:
                 return sk.SetQueueSeq(new Wire.SeqNumber((uint)number));

@@ -43,7 +43,7 @@ internal sealed partial class TcpSock
     /// <summary>Begins, and takes ports whoever has them. Linux: TCP_REPAIR_ON.</summary>
     public void BeginRepair(Cpu cpu)
     {
-        RareTcpState rare = Rare ??= new RareTcpState();
+        RareTcpState rare = AttachRare();
         rare.InRepair = true;
         rare.RepairQueue = RepairQueue.None;
         Tcp.Binds.Change(cpu, this, AddressReuse.Force, static (s, reuse) => s.ReuseAddr = reuse);
