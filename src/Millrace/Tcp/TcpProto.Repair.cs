@@ -35,7 +35,7 @@ internal sealed partial class TcpProto
             case TcpOption.RepairOptions:
                 if (!sk.InRepair)
                     return Errno.EINVAL;
-                return sk.State == TcpState.Established && sk.Stats.BytesSent == 0 ? sk.SetRepairOptions(cpu, value) : Errno.EPERM;
+                return sk.State == TcpState.Established && sk.Transfer is not { BytesSent: > 0 } ? sk.SetRepairOptions(cpu, value) : Errno.EPERM;
             case TcpOption.RepairWindow:
                 if (!sk.InRepair)
                     return Errno.EPERM;

@@ -2,7 +2,6 @@ using System;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Millrace.Buffers;
-using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
