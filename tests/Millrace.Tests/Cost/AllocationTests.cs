@@ -25,12 +25,15 @@ public sealed class Alone
 public sealed class AllocationTests(ITestOutputHelper output)
 {
     /// <summary>It is measured several times, and the least counts: what else the process does meanwhile is not the path's.</summary>
-    private const int Phases = 3;
+    private const int Phases = 5;
 
     private const int WarmUp = 48 << 20, Phase = 32 << 20, Total = WarmUp + (Phases * Phase);
 
-    /// <summary>What the test runner's own threads may allocate meanwhile. Less than a byte for each packet.</summary>
+    /// <summary>What the test runner's own threads may allocate meanwhile; an object for each super-packet would be thrice that.</summary>
     private const long Noise = 4096;
+
+    /// <summary>As <see cref="Noise"/>, where the phase has 23,000 packets and lasts longer: less than a byte for each.</summary>
+    private const long LongNoise = 20_000;
 
     private static readonly IPEndPoint Service = new(IPAddress.Parse("10.0.0.2"), 80);
 
@@ -102,7 +105,7 @@ public sealed class AllocationTests(ITestOutputHelper output)
             output.WriteLine($"sender {sender}, receiver {receiver}, all threads {all} bytes for {Phase >> 20} MiB");
             Assert.Equal(0, sender);
             Assert.Equal(0, receiver);
-            Assert.InRange(all, 0, Noise);
+            Assert.InRange(all, 0, offload ? Noise : LongNoise);
         }
     }
 

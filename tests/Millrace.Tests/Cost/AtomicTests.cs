@@ -61,7 +61,8 @@ public sealed class AtomicTests(ITestOutputHelper output)
             lone = (roundTrip / 2) - send - receive;
             output.WriteLine($"a round trip {roundTrip}, a send that waits {send}, a receive of what is there {receive}, a segment {lone}");
         });
-        Assert.InRange(lone, 1, 13);
+        // A timer of the stack may fall into one of the rounds.
+        Assert.InRange(lone, 1, 13.2);
     }
 
     /// <summary>Segments of a stream, with the calls that send and receive them, their acknowledgements and all.</summary>
