@@ -5,6 +5,10 @@ using System.Net;
 using System.Net.Sockets;
 using System.Threading;
 using System.Threading.Tasks;
+using Millrace.Inet;
+using Millrace.Sched;
+using Millrace.Sockets;
+using Millrace.Tcp;
 
 namespace Millrace.Tests;
 
@@ -129,6 +133,51 @@ public sealed class TcpSocketListTests
         int Waiting() => stack.ListTcpSockets().Count(static e => e.State == TcpState.TimeWait);
         SpinWait.SpinUntil(() => Waiting() == 250, TimeSpan.FromSeconds(10));
         Assert.Equal(250, Waiting());
+    }
+
+    [Fact]
+    public async Task A_connection_can_be_accepted_while_it_is_being_listed()
+    {
+        using var stack = new NetStack();
+        await using TcpListener listener = stack.Listen(Server);
+        await using TcpConnection client = await stack.ConnectAsync(Server, cancel: Cancel);
+        SpinWait.SpinUntil(() => stack.ListTcpSockets().Any(static e => e.State == TcpState.Listen && e.ReceiveQueue == 1));
+        TcpSock child = Own(stack, client.LocalEndPoint!.Port);
+        await using TcpConnection server = await listener.AcceptAsync(Cancel);
+        Assert.True(child.Lock.IsOwned);
+        Release(stack, child);
+        await client.SendAsync(new byte[3], cancel: Cancel);
+        Assert.Equal(3, await server.ReceiveAsync(new byte[9], MessageFlags.None, Cancel));
+    }
+
+    // As whoever lists does, for as long as he reads.
+    private static TcpSock Own(NetStack stack, int remotePort)
+    {
+        TaskContext context = stack.Cpus.Enter();
+        var find = new ByRemotePort(remotePort, []);
+        stack.Tcp.Established.ForEach(context.Cpu, ref find);
+        TcpSock sk = Assert.Single(find.Found);
+        sk.LockSock(ref context);
+        stack.Cpus.Leave(ref context);
+        return sk;
+    }
+
+    private static void Release(NetStack stack, TcpSock sk)
+    {
+        TaskContext context = stack.Cpus.Enter();
+        sk.ReleaseSock(context.Cpu);
+        stack.Cpus.Leave(ref context);
+    }
+
+    private readonly struct ByRemotePort(int port, List<TcpSock> found) : ISockVisitor
+    {
+        public List<TcpSock> Found => found;
+
+        public void Visit(Cpu cpu, SockCommon sock)
+        {
+            if (sock is TcpSock sk && sk.RemotePort == port)
+                found.Add(sk);
+        }
     }
 
     [Fact]

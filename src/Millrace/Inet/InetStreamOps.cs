@@ -1,5 +1,4 @@
 using System;
-using System.Diagnostics;
 using Millrace.Sched;
 using Millrace.Sockets;
 using Millrace.Tracing;
@@ -154,11 +153,13 @@ internal class InetStreamOps(int family, InetBinder binder, SocketOptions option
         Sock? child = socket.Sk!.Proto.AcceptOwned(cpu, socket.Sk, out Errno error);
         if (child is null)
             return error;
-        bool free = child.TryLockSock(cpu, null);
-        Debug.Assert(free, "nobody can own a connection before it is accepted");
+        // Somebody who lists or ends all connections may own it. He minds no user's end that comes, for which nobody sleeps yet.
+        cpu.BhDisable();
+        child.Lock.Lock(cpu);
         child.Graft(newSocket);
+        child.Lock.Unlock(cpu);
+        cpu.BhEnable();
         newSocket.State = SocketState.Connected;
-        child.ReleaseSock(cpu);
         return Errno.OK;
     }
 
