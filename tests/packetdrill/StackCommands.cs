@@ -97,11 +97,11 @@ internal sealed class StackCommands(World world)
                 foreach (TcpMetricsEntry entry in world.Stack.ListTcpMetrics())
                     output.Append(CultureInfo.InvariantCulture, $"{entry}\n");
                 return 0;
-            case ["flush" or "delete", var address]:
-                world.Stack.FlushTcpMetrics(IPAddress.Parse(address));
-                return 0;
-            case ["flush", ..]:
+            case ["flush"] or ["flush", "all"]:
                 world.Stack.FlushTcpMetrics();
+                return 0;
+            case ["flush" or "delete", var text] when IPAddress.TryParse(text, out IPAddress? address):
+                world.Stack.FlushTcpMetrics(address);
                 return 0;
             default:
                 return 1;
