@@ -93,16 +93,16 @@ internal sealed class GoodputOptions
             switch (args[i])
             {
                 case "--json":
-                    options.Json = Value(args, ref i);
+                    options.Json = RunOptions.Value(args, ref i);
                     break;
                 case "--docs":
-                    options.Docs = Value(args, ref i);
+                    options.Docs = RunOptions.Value(args, ref i);
                     break;
                 case "--no-kernel":
                     options.Kernel = false;
                     break;
                 case "--kernel-from":
-                    options.KernelFrom = Value(args, ref i);
+                    options.KernelFrom = RunOptions.Value(args, ref i);
                     break;
                 case "--no-ours":
                     options.Ours = false;
@@ -119,7 +119,4 @@ internal sealed class GoodputOptions
             options.Docs = null;
         return options;
     }
-
-    private static string Value(ReadOnlySpan<string> args, ref int i) =>
-        ++i < args.Length ? args[i] : throw new ArgumentException($"{args[i - 1]} needs a value");
 }

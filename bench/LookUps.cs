@@ -1,6 +1,5 @@
 using System;
 using System.Diagnostics;
-using System.Net;
 using Millrace.Inet;
 using Millrace.Sched;
 using Millrace.Sockets;
@@ -22,7 +21,7 @@ internal static class LookUps
         {
             var table = new EstablishedHash(new SipKey(1, 2));
             for (int i = 0; i < connections; i++)
-                table.Insert(context.Cpu, new Entry(i));
+                table.Insert(context.Cpu, new TableEntry(i));
             Cpu cpu = context.Cpu;
             long done = 0;
             Settling.Run(s => done += (long)(s / Run(table, cpu, connections, s) * 1e9), () => done);
@@ -53,32 +52,9 @@ internal static class LookUps
     {
         for (int i = 0; i < Batch; i++)
         {
-            SockCommon found = table.LookUp(cpu, Entry.KeyOf((int)random.Below((uint)connections)))
+            SockCommon found = table.LookUp(cpu, TableEntry.KeyOf((int)random.Below((uint)connections)))
                 ?? throw new InvalidOperationException("what was inserted is not found");
             found.Put(cpu);
-        }
-    }
-
-    private sealed class Entry : SockCommon
-    {
-        private static readonly IpAddr s_local = IpAddr.From(IPAddress.Parse("10.0.0.1"));
-
-        public Entry(int number)
-        {
-            FlowKey key = KeyOf(number);
-            (LocalAddr, LocalPort, RemoteAddr, RemotePort) = (key.Local, key.LocalPort, key.Remote, key.RemotePort);
-            Publish(1);
-        }
-
-        public static FlowKey KeyOf(int number) =>
-            new(IpAddr.FromV4(0x0b00_0000u + (uint)(number >> 12)), (ushort)(1024 + (number & 0xfff)), s_local, 80, 1);
-
-        internal override void Fire(Cpu cpu)
-        {
-        }
-
-        protected override void OnLastPut(Cpu cpu)
-        {
         }
     }
 }

@@ -89,6 +89,8 @@ internal sealed class RunOptions
             ? number
             : throw new ArgumentException($"{args[i - 1]} needs a number above zero");
 
-    private static string Value(ReadOnlySpan<string> args, ref int i) =>
+    /// <summary>The value that follows an option.</summary>
+    /// <exception cref="ArgumentException">There is none.</exception>
+    public static string Value(ReadOnlySpan<string> args, ref int i) =>
         ++i < args.Length ? args[i] : throw new ArgumentException($"{args[i - 1]} needs a value");
 }

@@ -1,9 +1,7 @@
 using System;
-using System.Net;
 using BenchmarkDotNet.Attributes;
 using Millrace.Inet;
 using Millrace.Sched;
-using Millrace.Sockets;
 using Millrace.Wire;
 
 namespace Millrace.Bench.Micro;
@@ -26,12 +24,12 @@ public class LookUpBenchmarks : IDisposable
     {
         _cpu = _stack.Cpus.Acquire();
         for (int i = 0; i < Connections; i++)
-            _table.Insert(_cpu, new Connection(i));
+            _table.Insert(_cpu, new TableEntry(i));
         var random = new Prng(1);
         for (int i = 0; i < Batch; i++)
         {
-            _present[i] = Connection.KeyOf(random.Below(Connections));
-            _absent[i] = Connection.KeyOf(Connections + i);
+            _present[i] = TableEntry.KeyOf(random.Below(Connections));
+            _absent[i] = TableEntry.KeyOf(Connections + i);
         }
     }
 
@@ -58,28 +56,5 @@ public class LookUpBenchmarks : IDisposable
         foreach (FlowKey key in _absent)
             found |= _table.LookUp(_cpu, key) is not null;
         return found;
-    }
-
-    private sealed class Connection : SockCommon
-    {
-        private static readonly IpAddr s_local = IpAddr.From(IPAddress.Parse("10.0.0.1"));
-
-        public Connection(int number)
-        {
-            FlowKey key = KeyOf(number);
-            (LocalAddr, LocalPort, RemoteAddr, RemotePort) = (key.Local, key.LocalPort, key.Remote, key.RemotePort);
-            Publish(1);
-        }
-
-        public static FlowKey KeyOf(int number) =>
-            new(IpAddr.FromV4(0x0b00_0000u + (uint)(number >> 12)), (ushort)(1024 + (number & 0xfff)), s_local, 80, 1);
-
-        internal override void Fire(Cpu cpu)
-        {
-        }
-
-        protected override void OnLastPut(Cpu cpu)
-        {
-        }
     }
 }
